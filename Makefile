@@ -1,0 +1,201 @@
+# make          what there is to make
+# make demo     build, install into .venv, run the worked examples
+# make test     build and run every test
+#
+# Everything lands in .venv, build and .cache of this checkout. PYTHON= picks the interpreter.
+
+VENV   := .venv
+python := $(VENV)/bin/python
+stamps := $(VENV)/stamps
+JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
+
+# Nothing is written to the home folder. (pip asks rustc for its version, and rustup answers by making
+# a folder.)
+export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export RUSTUP_HOME := $(CURDIR)/.cache/rustup
+export XDG_CACHE_HOME := $(CURDIR)/.cache
+export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
+export MPLBACKEND := Agg
+export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.cache/hypothesis
+export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
+unexport PYTHONPATH PYTHONHOME
+
+say := @printf '\033[1m==> %s\033[0m\n'
+pip  = $(python) -m pip install -qq --constraint requirements/constraints.txt
+
+.DELETE_ON_ERROR:
+.NOTPARALLEL:  # one pip at a time; ninja uses all cores by itself
+.PHONY: help venv build install demo test test-cpp test-python test-old-torch sanitize valgrind lint \
+        format clean distclean
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+	@echo 'make build    the wheel, installed into .venv (the same as make install)'
+	@echo 'make test-cpp, make test-python    one half of the tests'
+	@echo 'make sanitize the C++ tests under ASan + UBSan and under TSan'
+	@echo 'make valgrind the C++ tests under valgrind'
+	@echo 'make test-old-torch  the Python tests with a torch that has no exchange table'
+	@echo 'make lint, make format, make clean, make distclean'
+
+# ---- environment ---------------------------------------------------------------------------------
+
+# The first interpreter that really runs (a pyenv shim may be there and fail), can make virtual
+# environments and has its headers.
+usable := import os, sys, sysconfig, venv, ensurepip; \
+  assert sys.version_info >= (3, 10), "older than 3.10"; \
+  header = os.path.join(sysconfig.get_path("include"), "Python.h"); \
+  assert os.path.exists(header), "no " + header + " (Debian: python3-dev)"
+
+identify := import sys; print(sys.base_prefix, sys.version.split()[0])
+
+ifdef PYTHON  # another one than .venv was made with: make it anew
+ifneq ($(shell $(PYTHON) -c '$(identify)' 2>/dev/null),$(shell cat $(stamps)/venv 2>/dev/null))
+$(shell rm -f $(stamps)/venv)
+endif
+endif
+
+$(stamps)/venv:
+	@for candidate in $(or $(PYTHON),python3.11 python3.12 python3.13 python3.10 python3); do \
+	  if why=$$($$candidate -c '$(usable)' 2>&1); then python=$$candidate; break; fi; \
+	  tried="$$tried  $$candidate: $$(echo "$$why" | tail -n 1)\n"; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  printf "No usable Python >= 3.10 with venv and headers. Name one: make PYTHON=...\n$$tried" >&2; exit 1; \
+	fi; \
+	printf '\033[1m==> %s\033[0m\n' "Making $(VENV) with $$($$python --version) ($$python)"; \
+	$$python -m venv --clear $(VENV) && mkdir -p $(stamps) && $$python -c '$(identify)' > $@
+
+$(stamps)/build: requirements/build.txt requirements/constraints.txt $(stamps)/venv
+	$(say) 'Installing the build tools into $(VENV): cmake, ninja, pybind11, ... (80 MB)'
+	@$(pip) --requirement requirements/build.txt
+	@touch $@
+
+# A build of torch without CUDA where pip is offered one, then from torch's own index; plain torch
+# brings gigabytes of CUDA packages on Linux and comes last.
+torch_index := https://download.pytorch.org/whl/cpu
+
+$(stamps)/torch: requirements/torch-cpu.txt requirements/torch.txt requirements/constraints.txt $(stamps)/venv
+	$(say) 'Installing torch into $(VENV): the build without CUDA (200 MB)'
+	@$(pip) --requirement requirements/torch-cpu.txt 2>/dev/null || \
+	$(pip) --requirement requirements/torch-cpu.txt --retries 0 --timeout 10 \
+	  --extra-index-url $(torch_index) 2>/dev/null || \
+	{ echo '    No such build is offered here: installing plain torch, 526 MB and its CUDA packages'; \
+	  $(pip) --requirement requirements/torch.txt; }
+	@touch $@
+
+$(stamps)/test: requirements/test.txt requirements/constraints.txt $(stamps)/build $(stamps)/torch
+	$(say) 'Installing what the tests use into $(VENV): pytest, matplotlib, ... (100 MB)'
+	@$(pip) --requirement requirements/test.txt
+	@touch $@
+
+venv: $(stamps)/test
+
+# ---- the Python package --------------------------------------------------------------------------
+
+sources := CMakeLists.txt pyproject.toml LICENSE README.md \
+  $(shell find cmake dlpack_bridge bindings -type f -not -name '*.pyc' 2>/dev/null)
+
+$(stamps)/package: $(sources) $(stamps)/build
+	$(say) 'Building the wheel and installing it into $(VENV)'
+	@$(pip) --no-build-isolation --no-deps --force-reinstall .
+	@touch $@
+
+build install: $(stamps)/package
+
+demo: $(stamps)/package $(stamps)/test
+	@mkdir -p build/demo
+	@for example in docs/examples/[0-9]*.py; do \
+	  printf '\033[1m==> %s\033[0m\n' "$$example"; \
+	  (cd build/demo && ../../$(python) ../../$$example) || exit 1; \
+	done
+
+# ---- tests ---------------------------------------------------------------------------------------
+
+cmake     := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cmake
+run_tests := $(python) tests/support/run_tests.py
+cpp_suite    := --ctest 'C++=build/cpp'
+asan_suite   := --ctest 'C++ under ASan, UBSan=build/asan'
+tsan_suite   := --ctest 'C++ under TSan=build/tsan'
+python_suite := --pytest 'Python=tests/python,tests/packaging'
+
+.PRECIOUS: build/%/build.ninja
+
+# A preset's tree: configured once, built every time (ninja knows what is new).
+build/%/build.ninja: CMakePresets.json $(stamps)/build
+	$(say) 'Configuring build/$*'
+	@mkdir -p build
+	@$(cmake) --fresh --preset $* -DPython_EXECUTABLE=$(CURDIR)/$(python) > build/$*.log 2>&1 \
+	  || { cat build/$*.log; exit 1; }
+
+cpp-%: build/%/build.ninja
+	$(say) 'Building the C++ tests in build/$*'
+	@$(cmake) --build build/$*
+
+test: $(stamps)/package $(stamps)/test cpp-cpp cpp-asan cpp-tsan
+	@$(run_tests) $(cpp_suite) $(asan_suite) $(tsan_suite) $(python_suite)
+
+test-cpp: cpp-cpp
+	@$(run_tests) $(cpp_suite)
+
+test-python: $(stamps)/package $(stamps)/test
+	@$(run_tests) $(python_suite)
+
+# A torch without the exchange table, in an environment of its own. Not a part of make test: where no
+# build without CUDA is offered, it is a download of gigabytes.
+OLD_TORCH ?= 2.8.0
+OLD_TORCH_TESTS ?= tests/python
+old := .venv-old-torch
+
+$(old)/stamp-$(OLD_TORCH): $(stamps)/test
+	$(say) 'Making $(old) with torch $(OLD_TORCH)'
+	@$(python) -m venv --clear $(old)
+	@sed 's/^torch==.*/torch==$(OLD_TORCH)/' requirements/constraints.txt > $(old)/constraints.txt
+	@install="$(old)/bin/python -m pip install -qq --progress-bar off --constraint $(old)/constraints.txt"; \
+	$$install 'torch==$(OLD_TORCH)+cpu' 2>/dev/null || \
+	$$install 'torch==$(OLD_TORCH)+cpu' --retries 0 --timeout 10 --extra-index-url $(torch_index) 2>/dev/null || \
+	{ echo '    No build without CUDA is offered here: installing 900 MB and the CUDA packages'; \
+	  $$install 'torch==$(OLD_TORCH)'; }; \
+	$$install --requirement requirements/build.txt --requirement requirements/test.txt
+	@touch $@
+
+test-old-torch: $(old)/stamp-$(OLD_TORCH) $(sources)
+	@$(old)/bin/python -m pip install -qq --no-build-isolation --no-deps --force-reinstall .
+	@$(old)/bin/python tests/support/run_tests.py --pytest 'Python, torch $(OLD_TORCH)=$(OLD_TORCH_TESTS)'
+
+sanitize: cpp-asan cpp-tsan
+	@$(run_tests) $(asan_suite) $(tsan_suite)
+
+# ---- the rest ------------------------------------------------------------------------------------
+
+valgrind: cpp-cpp
+	@command -v valgrind > /dev/null || { echo 'valgrind is not installed' >&2; exit 1; }
+	@for test in build/cpp/tests/cpp/test_*; do \
+	  [ -x $$test ] && [ -f $$test ] || continue; \
+	  printf '\033[1m==> valgrind %s\033[0m\n' $$test; \
+	  valgrind --quiet --leak-check=full --error-exitcode=1 $$test || exit 1; \
+	done
+
+cpp_files    = $(shell find dlpack_bridge bindings tests -name '*.[ch]pp')
+python_files := bindings tests $(wildcard docs)
+
+$(stamps)/lint: requirements/lint.txt requirements/constraints.txt $(stamps)/venv
+	$(say) 'Installing the linters into $(VENV): clang-format, ruff'
+	@$(pip) --requirement requirements/lint.txt
+	@touch $@
+
+lint: $(stamps)/lint
+	@$(VENV)/bin/clang-format --dry-run --Werror $(cpp_files)
+	@$(VENV)/bin/ruff check $(python_files)
+	@$(VENV)/bin/ruff format --check $(python_files)
+
+format: $(stamps)/lint
+	@$(VENV)/bin/clang-format -i $(cpp_files)
+	@$(VENV)/bin/ruff format $(python_files)
+
+clean:
+	rm -rf build
+	rm -f $(stamps)/package
+
+distclean: clean
+	rm -rf .venv .venv-old-torch .cache

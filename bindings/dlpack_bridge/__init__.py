@@ -1,0 +1,55 @@
+"""One road for every array between NumPy, torch, JAX, CuPy and C++ code.
+
+Shares memory when it can, copies only with a reason, and says which and why.
+"""
+
+from ._core import (
+    Array,
+    CopyRequiredError,
+    CudaError,
+    ExchangeError,
+    NotAnArrayError,
+    Plan,
+    Reason,
+    __version__,
+    asarray,
+    collect,
+    convert,
+    dtype,
+    from_dlpack,
+    info,
+    plan,
+    record_stream,
+    shares_memory,
+    stats,
+    to_numpy,
+    to_torch,
+    trace,
+)
+from ._tree import compute_in, convert_tree
+
+__all__ = [
+    "Array",
+    "CopyRequiredError",
+    "CudaError",
+    "ExchangeError",
+    "NotAnArrayError",
+    "Plan",
+    "Reason",
+    "__version__",
+    "asarray",
+    "collect",
+    "compute_in",
+    "convert",
+    "convert_tree",
+    "dtype",
+    "from_dlpack",
+    "info",
+    "plan",
+    "record_stream",
+    "shares_memory",
+    "stats",
+    "to_numpy",
+    "to_torch",
+    "trace",
+]

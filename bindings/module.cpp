@@ -1,0 +1,29 @@
+// The Python module: puts the functions and types of dlpack_bridge/python/ into dlpack_bridge._core.
+
+#include <pybind11/pybind11.h>
+
+#include <dlpack_bridge/python/array.hpp>
+#include <dlpack_bridge/python/dtype_object.hpp>
+#include <dlpack_bridge/python/entry.hpp>
+#include <dlpack_bridge/python/process_state.hpp>
+#include <dlpack_bridge/version.hpp>
+
+#include "reports.hpp"
+
+namespace py = pybind11;
+namespace hub = dlpack_bridge::python;
+
+PYBIND11_MODULE(_core, m) {
+  if (!hub::initialize_python()) throw py::error_already_set();
+  if (PyModule_AddFunctions(m.ptr(), hub::entry_methods()) != 0) throw py::error_already_set();
+  m.attr("Array") = py::handle(reinterpret_cast<PyObject*>(hub::array_type()));
+  m.attr("dtype") = py::handle(reinterpret_cast<PyObject*>(hub::dtype_type()));
+  m.attr("device") = py::handle(reinterpret_cast<PyObject*>(hub::device_type()));
+  m.attr("Reason") = py::handle(reinterpret_cast<PyObject*>(hub::state().reason_type));
+  m.attr("ExchangeError") = py::handle(hub::state().exchange_error);
+  m.attr("CopyRequiredError") = py::handle(hub::state().copy_required_error);
+  m.attr("NotAnArrayError") = py::handle(hub::state().not_an_array_error);
+  m.attr("CudaError") = py::handle(hub::state().cuda_error);
+  m.attr("__version__") = DLPACK_BRIDGE_VERSION_STRING;
+  dlpack_bridge::bindings::add_reports(m);
+}

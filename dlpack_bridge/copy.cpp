@@ -1,0 +1,194 @@
+#include <dlpack_bridge/copy.hpp>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+#include <dlpack_bridge/copy_blocks.hpp>
+#include <dlpack_bridge/copy_move.hpp>
+#include <dlpack_bridge/copy_plan.hpp>
+#include <dlpack_bridge/copy_road.hpp>
+#include <dlpack_bridge/copy_threads.hpp>
+
+// The road of a copy: the layouts become a plan (copy_plan), the types become a road of steps
+// (copy_road), the plan is cut into parts for the threads (copy_threads), each part is walked block
+// by block, and a block is moved (copy_move) or converted (copy_blocks, copy_kernels).
+namespace dlpack_bridge {
+namespace {
+
+using namespace detail;
+
+/// Threads cost some ten microseconds to start, about what a thread copies in 100 KB.
+constexpr extent bytes_worth_threads = extent{1} << 20;
+constexpr extent bytes_of_a_part = extent{1} << 18;
+
+/// Which two axes make a block: the innermost one of the destination, and the one along which the
+/// source goes with the smallest steps if that is another, so that both sides are read and written
+/// in whole cache lines; else the next one outward. The row axis of a plan with one axis is -1.
+int row_axis_of(const copy_plan& plan) noexcept {
+  const int inner = plan.size - 1;
+  int best = inner - 1;
+  extent smallest = inner >= 0 ? std::abs(plan.axes[inner].from) : 0;
+  for (int i = 0; i < inner; ++i) {
+    const extent step = std::abs(plan.axes[i].from);
+    if (step != 0 && step < smallest) best = i, smallest = step;
+  }
+  return best;
+}
+
+strided_block block_of(const copy_plan& plan, int row_axis) noexcept {
+  strided_block block{plan.from, plan.to, 1, 1, 0, 0, 0, 0};
+  if (plan.size > 0) {
+    const copy_axis& inner = plan.axes[plan.size - 1];
+    block.count = inner.count;
+    block.from_step = inner.from;
+    block.to_step = inner.to;
+  }
+  if (row_axis >= 0) {
+    const copy_axis& rows = plan.axes[row_axis];
+    block.rows = rows.count;
+    block.from_row = rows.from;
+    block.to_row = rows.to;
+  }
+  return block;
+}
+
+/// Calls `work` for every block of a plan.
+template <class Work>
+void for_each_block(const copy_plan& plan, int row_axis, const Work& work) {
+  strided_block block = block_of(plan, row_axis);
+  std::array<extent, copy_plan::most_axes> index{};
+  while (true) {
+    work(block);
+    int axis = plan.size - 1;
+    while (--axis >= 0) {
+      if (axis == row_axis) continue;
+      const copy_axis& a = plan.axes[axis];
+      block.from += a.from;
+      block.to += a.to;
+      if (++index[axis] < a.count) break;
+      block.from -= a.from * a.count;
+      block.to -= a.to * a.count;
+      index[axis] = 0;
+    }
+    if (axis < 0) return;
+  }
+}
+
+/// The axis to cut for threads: the outermost one that is long enough, else the longest.
+int axis_to_cut(const copy_plan& plan, extent parts) noexcept {
+  int longest = 0;
+  for (int i = 0; i < plan.size; ++i) {
+    if (plan.axes[i].count >= 4 * parts) return i;
+    if (plan.axes[i].count > plan.axes[longest].count) longest = i;
+  }
+  return longest;
+}
+
+template <class Work>
+void walk(const copy_plan& plan, extent bytes_per_element, const Work& work) {
+  const int row_axis = row_axis_of(plan);
+  const extent bytes = plan.elements() * bytes_per_element;
+  const int threads = bytes < bytes_worth_threads ? 1 : copy_threads();
+  if (threads == 1 || plan.size == 0) return for_each_block(plan, row_axis, work);
+
+  const extent wanted = std::min<extent>(bytes / bytes_of_a_part, 8 * extent{threads});
+  const int axis = axis_to_cut(plan, wanted);
+  const extent count = plan.axes[axis].count;
+  const extent parts = std::min(wanted, count);
+  parallel_for(parts, threads, [&](extent part) {
+    // In whole groups of 64, so that two threads seldom write to one cache line.
+    const auto bound = [&](extent i) {
+      const extent exact = count / parts * i + count % parts * i / parts;
+      return i == parts ? count : count < 64 * parts ? exact : exact & ~extent{63};
+    };
+    for_each_block(slice_of(plan, axis, bound(part), bound(part + 1)), row_axis, work);
+  });
+}
+
+void move_elements(copy_plan plan, extent itemsize) {
+  const extent size = widen_elements(plan, itemsize);
+  const mover move = mover_for(block_of(plan, row_axis_of(plan)), size);
+  walk(plan, size, [&](const strided_block& block) { move(block, size); });
+}
+
+void convert_elements(const copy_plan& plan, const road& way, extent from_size, extent to_size) {
+  const strided_block block = block_of(plan, row_axis_of(plan));
+  const block_converter convert(way, from_size, to_size, block);
+  walk(plan, std::max(from_size, to_size), convert);
+}
+
+/// What cannot be said in bytes per element: both sides have to be dense already.
+void copy_packed(std::span<const extent> shape, const side& from, const side& to, dtype type) {
+  for (const side* s : {&from, &to}) {
+    if (!is_c_contiguous(shape, s->strides, s->itemsize)) {
+      throw std::invalid_argument("packed " + type.name() + " elements can only be copied when " +
+                                  "both sides are C-contiguous");
+    }
+  }
+  const std::optional<std::int64_t> count = element_count(shape);
+  if (!count || *count == 0) return;
+  std::memcpy(to.data, from.data, static_cast<std::size_t>(dense_bytes(*count, type)));
+}
+
+void copy_between(std::span<const extent> shape, side from, dtype from_type, side to, dtype to_type,
+                  element_change change) {
+  if (!can_copy(from_type, to_type)) {
+    throw std::invalid_argument("cannot convert " + from_type.name() + " to " + to_type.name());
+  }
+  if (from_type.is_packed()) return copy_packed(shape, from, to, from_type);
+
+  copy_plan plan = make_plan(shape.data(), static_cast<std::int32_t>(shape.size()), from, to);
+  if (plan.empty) return;
+  if (from_type.lanes != 1 && (change.swap_bytes || change.negate)) {
+    split_elements(plan, from_type.lanes, from_type.bits / 8);
+    from_type.lanes = to_type.lanes = 1;
+  }
+  const road way = road_between(from_type, to_type, change);
+  if (way.size == 0) return move_elements(plan, way.from.itemsize());
+  convert_elements(plan, way, way.from.itemsize(), to_type.itemsize());
+}
+
+side side_of(const strided_memory& memory) noexcept {
+  return {static_cast<std::byte*>(memory.data), memory.byte_strides, 1, memory.type.itemsize()};
+}
+
+side side_of(const tensor_view& view) noexcept {
+  const extent itemsize = view.dtype().itemsize();
+  return {static_cast<std::byte*>(view.data()), view.strides(), itemsize, itemsize};
+}
+
+bool is_readable_here(const tensor_view& view) noexcept {
+  const memory_kind kind = memory_kind_of(view.device().type);
+  return kind == memory_kind::host || kind == memory_kind::managed;
+}
+
+}  // namespace
+
+bool can_copy(dtype from, dtype to) noexcept {
+  if (from == to) return true;
+  return convertible_dtypes.contains(id_of(from)) && convertible_dtypes.contains(id_of(to));
+}
+
+void copy(const extent* shape, std::int32_t ndim, const strided_memory& from,
+          const strided_memory& to, element_change change) {
+  const std::span<const extent> extents(shape, static_cast<std::size_t>(ndim));
+  copy_between(extents, side_of(from), from.type, side_of(to), to.type, change);
+}
+
+void copy(const tensor_view& from, const tensor_view& to) {
+  if (!std::ranges::equal(from.shape(), to.shape())) {
+    throw std::invalid_argument("copy needs two arrays of one shape");
+  }
+  if (to.read_only()) throw std::invalid_argument("the destination of a copy is read-only");
+  for (const tensor_view* view : {&from, &to}) {
+    if (!is_readable_here(*view)) {
+      throw std::invalid_argument("copy needs host memory, not " + view->device().name());
+    }
+  }
+  copy_between(from.shape(), side_of(from), from.dtype(), side_of(to), to.dtype(), {});
+}
+
+}  // namespace dlpack_bridge

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+
+#include <dlpack_bridge/dtype.hpp>
+#include <dlpack_bridge/layout.hpp>
+#include <dlpack_bridge/tensor_view.hpp>
+
+namespace dlpack_bridge {
+
+/// One side of a copy: host memory with strides in bytes, so that every layout that exists can be
+/// said (NumPy's field views step by amounts that are no multiple of the element).
+struct strided_memory {
+  void* data = nullptr;
+  const extent* byte_strides = nullptr;
+  dtype type;
+};
+
+/// What is done to each element on its way besides the conversion of its type.
+struct element_change {
+  bool swap_bytes = false;  ///< the source is in the other byte order; complex swaps each part
+  bool conjugate = false;   ///< imaginary parts change sign, before the conversion
+  bool negate = false;      ///< every element changes sign, before the conversion
+};
+
+/// True when `copy` can turn `from` into `to`: every pair of convertible_dtypes, and every type
+/// (packed ones when both sides are C-contiguous) into itself.
+bool can_copy(dtype from, dtype to) noexcept;
+
+/// Copies host memory element by element from any layout to any layout of the same shape and
+/// converts the element type as NumPy's `astype(casting="unsafe")` does (bfloat16 and float8 as
+/// ml_dtypes does): round to nearest even, no double rounding, complex to real drops the imaginary
+/// part, anything to bool is `!= 0` (NaN is true). Float to integer out of range or NaN gives one
+/// documented result per pair (see copy.cpp). Does not touch Python, needs no GIL, allocates
+/// nothing but thread stacks. Precondition: `can_copy`, the memory does not overlap.
+void copy(const extent* shape, std::int32_t ndim, const strided_memory& from,
+          const strided_memory& to, element_change change = {});
+
+/// The same for two views of equal shape on the host. Throws `std::invalid_argument` when shapes
+/// differ, the pair cannot be converted, memory is not on the host, or `to` is read-only.
+void copy(const tensor_view& from, const tensor_view& to);
+
+}  // namespace dlpack_bridge

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+namespace dlpack_bridge::detail {
+
+/// How many threads a copy may use: the processors of this process, fewer when OMP_NUM_THREADS says
+/// so.
+int copy_threads() noexcept;
+
+/// Work on one of several parts; may be called from any thread, throws nothing.
+struct part_function {
+  void (*call)(void* context, std::int64_t part);
+  void* context;
+};
+
+/// Runs parts 0 to `parts` - 1, on this thread and at most `threads` - 1 others, and returns when
+/// all have ended. Nothing outlives the call, so a fork at any time finds no state of it. Where
+/// threads cannot be had, this one does the work.
+void run_parts(std::int64_t parts, int threads, part_function function);
+
+template <class Function>
+void parallel_for(std::int64_t parts, int threads, Function&& function) {
+  using plain = std::remove_reference_t<Function>;
+  const auto call = [](void* context, std::int64_t part) { (*static_cast<plain*>(context))(part); };
+  run_parts(parts, threads, {call, &function});
+}
+
+}  // namespace dlpack_bridge::detail

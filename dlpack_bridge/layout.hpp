@@ -1,0 +1,114 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+namespace dlpack_bridge {
+
+/// One extent or stride, as DLPack stores it.
+using extent = std::int64_t;
+
+// All stride arithmetic of the project lives in this file. Strides are in elements here unless a
+// parameter says bytes; a function that takes them does not care which unit they are in as long as
+// `step` (the distance of neighbours in a dense array) is given in the same one.
+
+/// What one pass over shape and strides tells.
+struct layout_facts {
+  std::int64_t size = 1;          ///< number of elements
+  std::int32_t negative_axis = -1;  ///< first axis with extent > 1 and a negative stride, or -1
+  bool c_contiguous = true;       ///< row-major and dense, axes of extent 1 ignored
+  bool nested = true;             ///< strides fall from axis to axis without overlap: certainly unique
+  bool overflow = false;          ///< an extent is negative or the size leaves 63 bits
+};
+
+/// Reads a layout once. `strides` may be null: row-major. Empty arrays count as contiguous.
+inline layout_facts facts_of(const extent* shape, const extent* strides, std::int32_t ndim,
+                             std::int64_t step = 1) noexcept {
+  layout_facts f;
+  bool empty = false;
+  bool too_large = false;
+  std::int64_t dense = step;    // the stride of a dense row-major array
+  std::int64_t reached = step;  // first address behind everything the inner axes touch
+  for (std::int32_t i = ndim; i-- > 0;) {
+    const extent n = shape[i];
+    if (n == 1) continue;
+    if (n <= 0) {
+      if (n < 0) f.overflow = true;
+      empty = true;
+      continue;
+    }
+    if (strides != nullptr) {
+      const extent s = strides[i];
+      if (s != dense) f.c_contiguous = false;
+      if (s < 0) f.negative_axis = i;
+      const extent distance = s >= 0 ? s : s == INT64_MIN ? INT64_MAX : -s;
+      std::int64_t last;
+      if (distance < reached || __builtin_mul_overflow(distance, n - 1, &last) ||
+          __builtin_add_overflow(reached, last, &reached)) {
+        f.nested = false;
+      }
+    }
+    too_large |= __builtin_mul_overflow(f.size, n, &f.size);
+    too_large |= __builtin_mul_overflow(dense, n, &dense);
+  }
+  if (empty) {
+    const bool negative_extent = f.overflow;
+    f = layout_facts{};
+    f.size = 0;
+    f.overflow = negative_extent;
+  } else if (too_large) {
+    f.overflow = true;
+  }
+  return f;
+}
+
+/// Number of elements; empty when an extent is negative or the product overflows.
+std::optional<std::int64_t> element_count(std::span<const extent> shape) noexcept;
+
+/// Row-major and dense; axes of extent 1 and empty arrays are ignored, null strides are row-major.
+bool is_c_contiguous(std::span<const extent> shape, const extent* strides,
+                     std::int64_t step = 1) noexcept;
+/// The same for column-major.
+bool is_f_contiguous(std::span<const extent> shape, const extent* strides,
+                     std::int64_t step = 1) noexcept;
+
+/// Writes the strides of a dense row-major array.
+void row_major_strides(std::span<const extent> shape, extent* out, std::int64_t step = 1) noexcept;
+
+/// Writes strides that address the same elements and look contiguous wherever the array is: the
+/// strides of axes of extent 1 and of empty arrays mean nothing and are replaced. `strides` may be
+/// null (row-major) and may be `out`.
+void canonical_strides(std::span<const extent> shape, const extent* strides, extent* out,
+                       std::int64_t step = 1) noexcept;
+
+/// The bytes an array touches, relative to its first element: [low, high).
+struct byte_span {
+  std::int64_t low = 0;
+  std::int64_t high = 0;
+};
+
+/// Empty when the span does not fit into 63 bits. An array without elements spans nothing.
+std::optional<byte_span> span_of(std::span<const extent> shape, const extent* byte_strides,
+                                 std::int64_t itemsize) noexcept;
+
+enum class answer : std::uint8_t { no, yes, unknown };
+
+/// Whether two different indices reach a common byte. The search is bounded: `unknown` when it
+/// gives up (callers treat that as yes).
+answer overlaps_itself(std::span<const extent> shape, const extent* byte_strides,
+                       std::int64_t itemsize) noexcept;
+
+/// An array as plain numbers, for address questions only.
+struct address_layout {
+  std::uintptr_t address = 0;
+  std::span<const extent> shape;
+  const extent* byte_strides = nullptr;
+  std::int64_t itemsize = 1;
+};
+
+/// Whether two arrays have a byte in common: exact for every layout reached by slicing,
+/// transposing, broadcasting and windows; `unknown` when the bounded search gives up.
+answer share_memory(const address_layout& a, const address_layout& b) noexcept;
+
+}  // namespace dlpack_bridge

@@ -1,0 +1,145 @@
+#include <dlpack_bridge/managed_tensor.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <new>
+
+#include <dlpack_bridge/error.hpp>
+#include <dlpack_bridge/version.hpp>
+
+namespace dlpack_bridge {
+namespace {
+
+// What the hub allocates for a managed tensor: both structs of the protocol (a consumer gets one of
+// them), what keeps the memory alive, then shape and strides.
+struct block {
+  DLManagedTensorVersioned versioned;
+  DLManagedTensor legacy;
+  owner keep;
+  live_token token;
+
+  extent* extents() noexcept { return reinterpret_cast<extent*>(this + 1); }
+
+  static constexpr std::size_t bytes(std::int32_t ndim) noexcept {
+    return sizeof(block) + 2 * sizeof(extent) * static_cast<std::size_t>(ndim);
+  }
+};
+static_assert(sizeof(block) % alignof(extent) == 0);
+
+void destroy(block* dying) noexcept {
+  dying->~block();
+  std::free(dying);
+}
+
+// C linkage is what the protocol asks of deleters; both find the block through manager_ctx.
+extern "C" void delete_versioned(DLManagedTensorVersioned* self) {
+  destroy(static_cast<block*>(self->manager_ctx));
+}
+extern "C" void delete_legacy(DLManagedTensor* self) {
+  destroy(static_cast<block*>(self->manager_ctx));
+}
+
+// Writes everything but the owner into raw memory of at least block::bytes(ndim).
+block* construct(void* memory, const tensor_view& view, std::uint64_t flags) noexcept {
+  auto* made = new (memory) block{};
+  extent* const shape = view.ndim() == 0 ? nullptr : made->extents();
+  extent* const strides = view.ndim() == 0 ? nullptr : shape + view.ndim();
+  std::ranges::copy(view.shape(), shape);
+  canonical_strides(view.shape(), view.strides(), strides);
+  made->versioned.version = exported_dlpack_version;
+  made->versioned.manager_ctx = made;
+  made->versioned.deleter = delete_versioned;
+  made->versioned.flags = flags | (view.read_only() ? DLPACK_FLAG_BITMASK_READ_ONLY : 0);
+  made->versioned.dl_tensor = DLTensor{view.data(), view.device(), view.ndim(), view.dtype(),
+                                       shape,       strides,       view.byte_offset()};
+  return made;
+}
+
+bool is_block(const DLManagedTensorVersioned* tensor) noexcept {
+  return tensor->deleter == delete_versioned;
+}
+
+[[noreturn]] void throw_malformed(defect found) {
+  const std::string text = std::string("the array is malformed: ") + to_string(found);
+  throw exchange_error(text, {{reason_code::malformed, text}});
+}
+
+// Wraps a foreign struct that cannot be passed on as it is. `keep` already owns it.
+managed_tensor adopt_rewrapped(const DLTensor& tensor, owner keep, std::uint64_t flags) {
+  if (const defect found = validate(tensor); found != defect::none) throw_malformed(found);
+  return managed_tensor::wrap(tensor_view(tensor), std::move(keep), flags);
+}
+
+}  // namespace
+
+managed_tensor& managed_tensor::operator=(managed_tensor&& other) noexcept {
+  if (this != &other) {
+    reset();
+    tensor_ = std::exchange(other.tensor_, nullptr);
+    origin_ = other.origin_;
+    stream_ = other.stream_;
+  }
+  return *this;
+}
+
+managed_tensor managed_tensor::adopt(DLManagedTensorVersioned* raw) {
+  if (is_block(raw)) return managed_tensor(raw);
+  owner keep = owner::of_managed(raw);
+  if (!is_readable(raw->version)) throw version_error(raw->version);
+  return adopt_rewrapped(raw->dl_tensor, std::move(keep), raw->flags);
+}
+
+managed_tensor managed_tensor::adopt(DLManagedTensor* raw) {
+  return adopt_rewrapped(raw->dl_tensor, owner::of_managed(raw), 0);
+}
+
+managed_tensor managed_tensor::wrap(const tensor_view& view, owner keep, std::uint64_t flags) {
+  void* memory = std::malloc(block::bytes(view.ndim()));
+  if (memory == nullptr) throw std::bad_alloc();
+  block* made = construct(memory, view, flags);
+  made->keep = std::move(keep);
+  return managed_tensor(&made->versioned);
+}
+
+DLManagedTensorVersioned* managed_tensor::release() && noexcept {
+  return std::exchange(tensor_, nullptr);
+}
+
+DLManagedTensor* managed_tensor::release_legacy() && {
+  auto* made = static_cast<block*>(std::exchange(tensor_, nullptr)->manager_ctx);
+  made->legacy = DLManagedTensor{made->versioned.dl_tensor, made, delete_legacy};
+  return &made->legacy;
+}
+
+tensor_view managed_tensor::view() const& noexcept {
+  return tensor_ == nullptr ? tensor_view() : tensor_view(tensor_->dl_tensor, read_only());
+}
+
+void managed_tensor::reset() noexcept {
+  if (DLManagedTensorVersioned* dying = std::exchange(tensor_, nullptr)) dying->deleter(dying);
+}
+
+managed_tensor make_tensor(const extent_list& shape, dtype type, std::int64_t alignment) {
+  const std::optional<std::int64_t> count = element_count(shape);
+  std::int64_t bits;
+  if (!count || __builtin_mul_overflow(*count, type.element_bits(), &bits) ||
+      bits > INT64_MAX / 2) {
+    throw std::invalid_argument("make_tensor: the shape is negative or too large");
+  }
+  if (alignment < 1 || !std::has_single_bit(static_cast<std::uint64_t>(alignment))) {
+    throw std::invalid_argument("make_tensor: alignment is not a power of two");
+  }
+  const auto unit = static_cast<std::size_t>(std::max(alignment, default_alignment));
+  const auto round_up = [unit](std::size_t n) { return (n + unit - 1) / unit * unit; };
+  const std::size_t head = round_up(block::bytes(static_cast<std::int32_t>(shape.size())));
+  const auto elements = static_cast<std::size_t>(dense_bytes(*count, type));
+  void* memory = std::aligned_alloc(unit, round_up(head + elements));
+  if (memory == nullptr) throw std::bad_alloc();
+  const tensor_view view(static_cast<std::byte*>(memory) + head, shape.data(), nullptr,
+                         static_cast<std::int32_t>(shape.size()), type);
+  DLManagedTensorVersioned* made = &construct(memory, view, 0)->versioned;
+  return managed_tensor::adopt(made);
+}
+
+}  // namespace dlpack_bridge

@@ -1,0 +1,209 @@
+#include <dlpack_bridge/negotiation.hpp>
+
+#include <algorithm>
+
+#include <dlpack_bridge/copy.hpp>
+
+namespace dlpack_bridge {
+namespace {
+
+using why = reason_code;
+
+// What a source may report that no copy can mend ...
+constexpr reason_set blocking_states(why::sparse, why::meta, why::fake, why::quantized,
+                                     why::subclass, why::lanes, why::version, why::capsule,
+                                     why::malformed, why::nested, why::functional, why::stream,
+                                     why::capture, why::producer);
+// ... and what a copy mends.
+constexpr reason_set copying_states(why::byte_order, why::conj, why::neg);
+
+bool aligned(const void* data, std::int64_t alignment) noexcept {
+  return (reinterpret_cast<std::uintptr_t>(data) & static_cast<std::uintptr_t>(alignment - 1)) == 0;
+}
+
+// The device under which the target shows memory of `from`, if it can show it at all: pinned memory
+// is host memory to whoever has no name for it, managed memory is device or host memory.
+std::optional<device> presented(device from, device_set holds) noexcept {
+  if (holds.contains(from.type)) return from;
+  const memory_kind kind = memory_kind_of(from.type);
+  if (kind == memory_kind::managed && holds.contains(kDLCUDA)) return device(kDLCUDA, from.id);
+  const bool readable = kind == memory_kind::host || kind == memory_kind::managed;
+  if (readable && holds.contains(kDLCPU)) return device(kDLCPU);
+  return std::nullopt;
+}
+
+// True when the elements can stay where they are and count as living on `wanted`.
+bool lives_on(device from, device wanted) noexcept {
+  if (from == wanted) return true;
+  const memory_kind kind = memory_kind_of(from.type);
+  if (wanted.type == kDLCPU) return kind == memory_kind::host || kind == memory_kind::managed;
+  return wanted.type == kDLCUDA && kind == memory_kind::managed;
+}
+
+bool is_identity(const description& s, const requirements& r, const capabilities& t) noexcept {
+  if (!s.same_framework || r.copy == copy_policy::always) return false;
+  if (r.keeps_form()) return true;
+  if (r.bits && !(s.has_dtype && s.view.dtype() == bits_of(s.view.dtype()))) return false;
+  if (r.dtype && !(s.has_dtype && s.view.dtype() == *r.dtype && !s.state.contains(why::byte_order))) {
+    return false;
+  }
+  if (r.device) {
+    if (!s.has_device) return false;
+    if (presented(s.view.device(), t.devices) != *r.device) return false;
+  }
+  if (r.c_order && !(s.has_layout && s.layout.c_contiguous && !s.byte_strides)) return false;
+  if (r.alignment != 1) {
+    const bool no_elements = s.has_layout && s.layout.size == 0;
+    if (!s.has_layout || !(no_elements || aligned(s.view.data(), r.alignment))) return false;
+  }
+  return true;
+}
+
+void judge_dtype(decision& d, const description& s, const requirements& r,
+                 const capabilities& t) noexcept {
+  if (!s.has_dtype) {
+    d.blockers.add(why::dtype);
+    return;
+  }
+  const dlpack_bridge::dtype from = s.view.dtype();
+  if (id_of(from) == dtype_id::unknown) {
+    d.blockers.add(from.lanes > 1 ? why::lanes : why::dtype);
+    return;
+  }
+  d.dtype = r.bits ? bits_of(from).value_or(from) : r.dtype.value_or(from);
+  if (r.bits && !bits_of(from)) d.blockers.add(why::dtype);
+  if (!t.dtypes.contains(id_of(d.dtype))) d.blockers.add(why::dtype);
+  if (r.bits && from.is_packed() && s.has_layout) {
+    // Bytes can only be counted along a dense last axis.
+    const auto shape = s.view.shape();
+    const bool whole = !shape.empty() && shape.back() * from.element_bits() % 8 == 0;
+    if (!whole || !s.layout.c_contiguous) d.blockers.add(why::layout);
+  }
+  if (!r.bits && d.dtype != from) {
+    if (can_copy(from, d.dtype)) d.reasons.add(why::dtype);
+    else d.blockers.add(why::dtype);
+  }
+}
+
+void judge_device(decision& d, const description& s, const requirements& r,
+                  const capabilities& t) noexcept {
+  if (!s.has_device) {
+    d.blockers.add(why::device);
+    return;
+  }
+  const dlpack_bridge::device from = s.view.device();
+  const std::optional<dlpack_bridge::device> stays = presented(from, t.devices);
+  bool moves = false;
+  if (r.device) {
+    d.device = *r.device;
+    moves = !lives_on(from, *r.device);
+    const bool holds = t.devices.contains(r.device->type) ||
+                       presented(*r.device, t.devices) == *r.device;
+    if (!holds) d.blockers.add(why::device);
+  } else {
+    d.device = stays.value_or(dlpack_bridge::device());
+    moves = !stays;
+  }
+  if (!moves) return;
+  // The hub copies within the host, and with a driver between host and CUDA memory.
+  const bool host_only = is_host_memory(from.type) && d.device.type == kDLCPU;
+  const auto copyable = [](DLDeviceType type) {
+    return is_host_memory(type) || needs_cuda(type);
+  };
+  if (!host_only && !(copyable(from.type) && copyable(d.device.type))) {
+    d.blockers.add(why::device);
+    return;
+  }
+  d.reasons.add(why::device);
+  if (!host_only && !s.cuda_driver) d.blockers.add(why::driver);
+}
+
+void judge_layout(decision& d, const description& s, const requirements& r,
+                  const capabilities& t) noexcept {
+  if (!s.has_layout) return;
+  if (s.view.ndim() > t.max_ndim) d.blockers.add(why::layout);
+  if (s.layout.size == 0) return;
+  if (s.byte_strides) d.reasons.add(why::layout);
+  if (s.layout.negative_axis >= 0 && !t.negative_strides) d.reasons.add(why::negative_stride);
+  if (!s.layout.c_contiguous) {
+    if (r.c_order) d.reasons.add(why::order);
+    if (!t.any_strides && s.layout.negative_axis < 0) d.reasons.add(why::layout);
+  }
+  const std::int64_t natural = s.has_dtype ? alignment_of(s.view.dtype()) : 1;
+  const std::int64_t needed = std::max({natural, r.alignment, t.alignment});
+  if (!aligned(s.view.data(), needed) &&
+      memory_kind_of(s.view.device().type) != memory_kind::handle) {
+    d.reasons.add(why::alignment);
+  }
+}
+
+void judge_writing(decision& d, const description& s, const requirements& r,
+                   const capabilities& t) noexcept {
+  if (!s.view.read_only() && !s.overlapping) return;
+  if (t.read_only || t.immutable) {
+    d.read_only = true;
+  } else if (r.readonly == readonly_policy::copy) {
+    d.reasons.add(why::readonly);
+  } else if (r.readonly == readonly_policy::error && d.reasons.empty()) {
+    d.blockers.add(why::readonly);
+  }
+}
+
+std::int64_t result_bytes(const decision& d, const description& s) noexcept {
+  if (!s.has_layout) return 0;
+  return d.dtype.is_packed() || s.view.dtype().is_packed()
+             ? dense_bytes(s.layout.size, s.view.dtype())
+             : dense_bytes(s.layout.size, d.dtype);
+}
+
+}  // namespace
+
+decision negotiate(const description& s, const requirements& r, const capabilities& t) noexcept {
+  decision d;
+  d.keeps_bits = r.bits;
+  d.dtype = s.view.dtype();
+  d.device = s.view.device();
+  if (is_identity(s, r, t)) {
+    d.identity = true;
+    d.read_only = s.view.read_only();
+    return d;
+  }
+
+  d.blockers = s.state & blocking_states;
+  d.reasons = s.state & copying_states;
+  if (s.state.contains(why::requires_grad) && !r.detach) d.blockers.add(why::requires_grad);
+  if (r.refused_stream) d.blockers.add(why::stream);
+  // What could not be read is not judged: its own blocker says why.
+  const bool unread = !d.blockers.empty() && !s.has_layout;
+  if (s.has_dtype || !unread) judge_dtype(d, s, r, t);
+  if (s.has_device || !unread) judge_device(d, s, r, t);
+  judge_layout(d, s, r, t);
+  if (r.copy == copy_policy::always) d.reasons.add(why::copy_requested);
+  else judge_writing(d, s, r, t);
+  d.copies_here = !d.reasons.empty();
+  if (s.is_copied && r.copy != copy_policy::always) d.reasons.add(why::framework);
+  // Only a copy by the hub can turn a packed array dense, and it cannot repack one.
+  if (d.copies_here && s.has_layout && s.view.dtype().is_packed() && !s.layout.c_contiguous) {
+    d.blockers.add(why::layout);
+  }
+
+  if (r.copy == copy_policy::never && !d.reasons.empty()) {
+    d.only_copy_forbidden = d.blockers.empty();
+    d.blockers = d.blockers | d.reasons;
+  }
+  if (!d.blockers.empty()) {
+    d.action = action::refuse;
+    d.read_only = d.copies_here = false;
+    return d;
+  }
+  if (!d.reasons.empty()) {
+    d.action = action::copy;
+    d.nbytes = result_bytes(d, s);
+    d.alignment = std::max({default_copy_alignment, r.alignment, t.alignment});
+  }
+  if (d.copies_here) d.read_only = t.immutable;
+  else if (t.immutable) d.read_only = true;
+  return d;
+}
+
+}  // namespace dlpack_bridge

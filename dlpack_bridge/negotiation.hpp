@@ -1,0 +1,106 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <dlpack_bridge/capabilities.hpp>
+#include <dlpack_bridge/reason.hpp>
+#include <dlpack_bridge/stream_handle.hpp>
+#include <dlpack_bridge/tensor_view.hpp>
+
+namespace dlpack_bridge {
+
+enum class copy_policy : std::uint8_t {
+  if_needed,  ///< share when possible, otherwise copy
+  never,      ///< share or refuse
+  always,     ///< a fresh writable allocation
+};
+
+enum class readonly_policy : std::uint8_t {
+  copy,   ///< copy read-only memory for a target that cannot say read-only
+  share,  ///< share it all the same: the caller promises not to write
+  error,  ///< refuse
+};
+
+/// What the caller asks for. The default asks for nothing in particular.
+struct requirements {
+  std::optional<dlpack_bridge::dtype> dtype;    ///< element type of the result
+  bool bits = false;                            ///< the unsigned integers of the same width
+  std::optional<dlpack_bridge::device> device;  ///< where the result must live
+  copy_policy copy = copy_policy::if_needed;
+  bool detach = false;  ///< share the values of a tensor that requires grad
+  readonly_policy readonly = readonly_policy::copy;
+  bool c_order = false;        ///< the result must be C-contiguous
+  std::int64_t alignment = 1;  ///< multiple that the first element's address must have
+  stream_handle stream;        ///< where the caller will use the result; unknown: not said
+  std::optional<std::int64_t> refused_stream;  ///< a number that no CUDA device allows
+
+  /// True when nothing is asked of dtype, device, layout and address.
+  bool keeps_form() const noexcept {
+    return !dtype && !bits && !device && !c_order && alignment == 1;
+  }
+};
+
+/// What a source knows about an array before anything is decided. A plain record on the stack:
+/// shape and strides are borrowed.
+struct description {
+  tensor_view view;
+  layout_facts layout;    ///< of `view`, when `has_layout`
+  reason_set state;       ///< what was observed: requires_grad, conj, sparse, byte_order, ...
+  framework source = framework::other;
+  bool has_layout = true;   ///< data, shape and strides are known
+  bool has_dtype = true;    ///< `view.dtype()` is the element type
+  bool has_device = true;
+  bool byte_strides = false;  ///< a stride is no multiple of the element: `view.strides()` is in bytes
+  bool overlapping = false;   ///< two indices reach a common byte, or nobody could tell
+  bool is_copied = false;     ///< the producer says that it made this copy
+  bool same_framework = false;  ///< the object is already an array of the target
+  bool cuda_driver = false;     ///< a CUDA driver answers; asked only where memory needs one
+  std::string_view note;        ///< what there is to say beyond the codes: the exact dtype, a defect
+};
+
+enum class action : std::uint8_t { share, copy, refuse };
+
+/// What will be done, and why. A plain value: texts are made from it when someone reads them.
+struct decision {
+  dlpack_bridge::action action = action::share;
+  bool identity = false;      ///< the result is the object itself
+  bool read_only = false;     ///< the result cannot be written
+  bool copies_here = false;   ///< the hub writes the result (false: the producer had copied)
+  bool keeps_bits = false;    ///< the result is the `bits` view: elements are not converted
+  bool only_copy_forbidden = false;  ///< refused, and `copy=None` would work
+  reason_set reasons;   ///< why it copies
+  reason_set blockers;  ///< why it is refused
+  dlpack_bridge::dtype dtype;    ///< of the result
+  dlpack_bridge::device device;  ///< of the result
+  std::int64_t alignment = 1;    ///< a copy is allocated at a multiple of this
+  std::int64_t nbytes = 0;       ///< bytes of the result that are written
+};
+
+/// A copy starts at least at a multiple of this: a cache line, and what XLA needs to share it on.
+inline constexpr std::int64_t default_copy_alignment = 64;
+
+/// Decides share, copy or refuse with every reason. Pure: no Python, no driver call, no allocation.
+/// The only place in the project that judges.
+decision negotiate(const description& source, const requirements& wanted,
+                   const capabilities& target) noexcept;
+
+/// The sentence of one code for people; ends in the remedy where there is one.
+std::string explain(reason_code code, const description& source, const requirements& wanted,
+                    const capabilities& target);
+
+/// All codes of a set with their sentences.
+std::vector<reason> explain_all(reason_set codes, const description& source,
+                                const requirements& wanted, const capabilities& target);
+
+/// "device cpu, dtype float32, shape (3, 4), strides (4, 1)": what is known of a source.
+std::string summary(const description& source);
+
+/// The whole text of a refusal: source, target, each blocker and its remedy.
+std::string refusal_text(const decision& refused, const description& source,
+                         const requirements& wanted, const capabilities& target);
+
+}  // namespace dlpack_bridge

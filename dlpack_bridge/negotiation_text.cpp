@@ -1,0 +1,282 @@
+// The words of negotiation: made only when someone reads them.
+
+#include <dlpack_bridge/negotiation.hpp>
+
+#include <algorithm>
+#include <cstdio>
+
+namespace dlpack_bridge {
+namespace {
+
+std::string quoted(std::string_view name) {
+  return std::string("\"").append(name).append("\"");
+}
+
+std::string hex_address(const void* data) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%p", data);
+  return text;
+}
+
+std::string tuple_text(std::span<const extent> values) {
+  std::string text = "(";
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (i != 0) text += ", ";
+    text += std::to_string(values[i]);
+  }
+  if (values.size() == 1) text += ",";
+  return text + ")";
+}
+
+std::string exact_dtype(const description& s) {
+  if (!s.note.empty() && !s.has_dtype) return std::string(s.note);
+  return s.view.dtype().name();
+}
+
+// The narrowest type of the target that holds every value of `from`.
+std::optional<dtype> wider(dtype from, dtype_set holds) {
+  using id = dtype_id;
+  const auto first = [&](std::initializer_list<id> candidates) -> std::optional<dtype> {
+    for (const id c : candidates) {
+      if (holds.contains(c)) return dtype_of(c);
+    }
+    return std::nullopt;
+  };
+  const id from_id = id_of(from);
+  if (float8_dtypes.contains(from_id) || from_id == id::bfloat16) {
+    return first({id::float32, id::float64});
+  }
+  switch (from_id) {
+    case id::boolean: return first({id::uint8, id::int8});
+    case id::int8: return first({id::int16, id::int32, id::int64});
+    case id::uint8: return first({id::int16, id::uint16, id::int32, id::int64});
+    case id::int16: return first({id::int32, id::int64});
+    case id::uint16: return first({id::int32, id::uint32, id::int64});
+    case id::int32: return first({id::int64, id::float64});
+    case id::uint32: return first({id::int64, id::float64});
+    case id::float16: return first({id::float32, id::float64});
+    case id::float32: return first({id::float64});
+    case id::complex32: return first({id::complex64, id::complex128});
+    case id::complex64: return first({id::complex128});
+    default: return std::nullopt;
+  }
+}
+
+std::string dtype_text(const description& s, const requirements& r, const capabilities& t) {
+  const std::string target(t.name);
+  if (!s.has_dtype) {
+    std::string text = "dtype " + exact_dtype(s) + " has no DLPack element type";
+    if (s.note.find("object") != std::string_view::npos) {
+      text += ": an array of Python objects, probably ragged; make it rectangular";
+    }
+    return text + "; convert it to a numeric dtype first, e.g. x.astype(\"float64\")";
+  }
+  const dtype from = s.view.dtype();
+  if (id_of(from) == dtype_id::unknown) {
+    return "element type code=" + std::to_string(from.code) + ", bits=" +
+           std::to_string(from.bits) + ", lanes=" + std::to_string(from.lanes) +
+           " is not known to this version; export it as a known dtype";
+  }
+  if (r.bits && !bits_of(from)) {
+    return from.name() + " has no unsigned integer of the same width; leave dtype=\"bits\" out";
+  }
+  const dtype to = r.bits ? *bits_of(from) : r.dtype.value_or(from);
+  if (t.dtypes.contains(id_of(to))) {
+    if (from.is_packed() || to.is_packed() || packed_dtypes.contains(id_of(from))) {
+      return from.name() + " is packed and is never unpacked by guess; take dtype=\"bits\" or " +
+             "convert it in the producer";
+    }
+    return "dtype " + from.name() + " becomes " + to.name() + "; leave dtype= out to share";
+  }
+  std::string text = target + " has no dtype " + to.name();
+  const std::optional<dtype> fits = wider(to, t.dtypes);
+  const bool needs_ml_dtypes =
+      t.id == framework::numpy &&
+      (float8_dtypes.contains(id_of(to)) || id_of(to) == dtype_id::bfloat16);
+  text += "; ";
+  if (needs_ml_dtypes) text += "install ml_dtypes (pip install ml_dtypes), or ";
+  if (bits_of(to) && t.dtypes.contains(id_of(*bits_of(to)))) {
+    text += "pass dtype=\"bits\" for the " + bits_of(to)->name() + " view";
+    if (fits) text += ", or ";
+  }
+  if (fits) text += "pass dtype=" + quoted(fits->name()) + " (lossless, a copy)";
+  return text;
+}
+
+std::string device_text(const description& s, const requirements& r, const capabilities& t) {
+  if (!s.has_device) return "the device is not known";
+  const std::string from = s.view.device().name();
+  const std::string to = r.device ? r.device->name() : "cpu";
+  if (r.device && !t.devices.contains(r.device->type)) {
+    return std::string(t.name) + " cannot hold arrays on " + to +
+           " here; leave device= out or install a build of it for that device";
+  }
+  const memory_kind kind = memory_kind_of(s.view.device().type);
+  if (!is_host_memory(s.view.device().type) && !needs_cuda(s.view.device().type)) {
+    return "the array is on " + from + (kind == memory_kind::unknown ? ", a device type" : ", a device") +
+           " that the hub has no adapter for; move it to the CPU with its own framework first";
+  }
+  return "the data moves from " + from + " to " + to;
+}
+
+std::string layout_text(const description& s, const capabilities& t) {
+  if (s.view.ndim() > t.max_ndim) {
+    return std::string(t.name) + " holds at most " + std::to_string(t.max_ndim) +
+           " axes and the array has " + std::to_string(s.view.ndim()) + "; reshape it first";
+  }
+  if (packed_dtypes.contains(id_of(s.view.dtype()))) {
+    return "packed " + s.view.dtype().name() + " needs a dense array whose last axis fills whole "
+           "bytes; make it contiguous in the producer";
+  }
+  if (s.byte_strides) {
+    return "a stride of " + tuple_text({s.view.strides(), s.view.shape().size()}) +
+           " bytes is no multiple of the itemsize " + std::to_string(s.view.dtype().itemsize());
+  }
+  return std::string(t.name) + " holds dense row-major arrays only";
+}
+
+std::string alignment_text(const description& s, const requirements& r, const capabilities& t) {
+  const std::int64_t needed = std::max(
+      {s.has_dtype ? alignment_of(s.view.dtype()) : std::int64_t{1}, r.alignment, t.alignment});
+  return "address " + hex_address(s.view.data()) + " is no multiple of " + std::to_string(needed) +
+         " bytes";
+}
+
+std::string lanes_text(const description& s) {
+  const dtype from = s.view.dtype();
+  return "vector elements (code=" + std::to_string(from.code) + ", bits=" +
+         std::to_string(from.bits) + ", lanes=" + std::to_string(from.lanes) +
+         ") have no scalar dtype; export them with lanes=1 and one more axis";
+}
+
+std::string with_note(const char* text, const description& s) {
+  return s.note.empty() ? text : std::string(text) + ": " + std::string(s.note);
+}
+
+std::string base_text(reason_code code, const description& s, const requirements& r,
+                      const capabilities& t) {
+  switch (code) {
+    case reason_code::device: return device_text(s, r, t);
+    case reason_code::dtype: return dtype_text(s, r, t);
+    case reason_code::byte_order:
+      return "the elements are in the other byte order, which DLPack cannot say";
+    case reason_code::negative_stride:
+      return std::string(t.name) + " has no negative strides, and axis " +
+             std::to_string(s.layout.negative_axis) + " has one";
+    case reason_code::layout: return layout_text(s, t);
+    case reason_code::order: return "order=\"C\" was asked for and the array is not C-contiguous";
+    case reason_code::alignment: return alignment_text(s, r, t);
+    case reason_code::readonly:
+      return std::string(s.view.read_only() ? "the memory is read-only"
+                                            : "elements overlap, so the array is read-only") +
+             " and " + std::string(t.name) +
+             " cannot say so; pass readonly=\"share\" to share it and not write";
+    case reason_code::copy_requested: return "copy=True was asked for";
+    case reason_code::requires_grad:
+      return "the tensor requires_grad and the result cannot carry autograd state; "
+             "pass detach=True to share the values";
+    case reason_code::conj:
+      return "the conjugate bit is set: the memory holds the unconjugated values";
+    case reason_code::neg: return "the negative bit is set: the memory holds the opposite values";
+    case reason_code::sparse:
+      return with_note("a sparse tensor has no strided memory; pass x.to_dense()", s);
+    case reason_code::meta: return "a meta tensor has no data; materialize it first";
+    case reason_code::fake:
+      return "a fake tensor has no data (tracing or torch.compile); exchange real tensors, outside "
+             "the traced code";
+    case reason_code::quantized:
+      return "a quantized tensor has scales that DLPack cannot carry; pass x.int_repr() or "
+             "x.dequantize()";
+    case reason_code::subclass:
+      return with_note("the subclass carries state that would be lost; pass its plain data", s);
+    case reason_code::lanes: return lanes_text(s);
+    case reason_code::version:
+      return with_note("the DLPack major version cannot be read", s);
+    case reason_code::capsule: return with_note("the capsule cannot be used", s);
+    case reason_code::malformed: return with_note("the array is malformed", s);
+    case reason_code::nested:
+      return "a nested tensor is ragged; pass its parts, or x.to_padded_tensor(...)";
+    case reason_code::functional:
+      return "a functional tensor wraps another tensor (functorch or functionalization); exchange "
+             "it outside the transform";
+    case reason_code::framework: return "the producer says that it made this copy";
+    case reason_code::stream:
+      if (!r.refused_stream) return with_note("the stream cannot be used", s);
+      return "stream " + std::to_string(*r.refused_stream) +
+             " does not exist on CUDA devices; pass None, -1 (the caller orders), 1 (legacy "
+             "default), 2 (per-thread default) or a stream handle";
+    case reason_code::capture: return with_note("a CUDA graph capture is in progress", s);
+    case reason_code::driver:
+      return "no CUDA driver answers on this machine; keep the data on the CPU";
+    case reason_code::producer: return with_note("the producer failed", s);
+  }
+  return "unknown";
+}
+
+constexpr reason_set mended_by_copy(reason_code::byte_order, reason_code::negative_stride,
+                                    reason_code::order, reason_code::alignment,
+                                    reason_code::copy_requested, reason_code::conj,
+                                    reason_code::neg, reason_code::framework);
+
+}  // namespace
+
+std::string explain(reason_code code, const description& s, const requirements& r,
+                    const capabilities& t) {
+  return base_text(code, s, r, t);
+}
+
+std::vector<reason> explain_all(reason_set codes, const description& s, const requirements& r,
+                                const capabilities& t) {
+  std::vector<reason> all;
+  all.reserve(static_cast<std::size_t>(codes.size()));
+  const bool forbidden = r.copy == copy_policy::never;
+  codes.for_each([&](reason_code code) {
+    std::string text = base_text(code, s, r, t);
+    const bool layout_copy = code == reason_code::layout && s.view.ndim() <= t.max_ndim &&
+                             !packed_dtypes.contains(id_of(s.view.dtype()));
+    const bool moves = code == reason_code::device && text.starts_with("the data moves");
+    const bool converts = code == reason_code::dtype && text.ends_with("to share");
+    if (forbidden && (mended_by_copy.contains(code) || layout_copy || moves || converts ||
+                      code == reason_code::readonly)) {
+      text += "; pass copy=None to copy";
+    }
+    all.push_back({code, std::move(text)});
+  });
+  return all;
+}
+
+std::string summary(const description& s) {
+  std::string text;
+  const auto add = [&text](const char* label, const std::string& value) {
+    if (!text.empty()) text += ", ";
+    text += label + (" " + value);
+  };
+  if (s.has_device) add("device", s.view.device().name());
+  if (s.has_dtype || !s.note.empty()) add("dtype", exact_dtype(s));
+  if (s.view.ndim() >= 0 && (s.view.ndim() == 0 ? s.has_layout : s.view.shape().data() != nullptr)) {
+    add("shape", tuple_text(s.view.shape()));
+    if (s.has_layout) {
+      std::vector<extent> strides(static_cast<std::size_t>(s.view.ndim()));
+      if (s.view.strides() != nullptr) {
+        strides.assign(s.view.strides(), s.view.strides() + s.view.ndim());
+      } else {
+        row_major_strides(s.view.shape(), strides.data());
+      }
+      add(s.byte_strides ? "strides in bytes" : "strides", tuple_text(strides));
+    }
+  }
+  return text.empty() ? "nothing is known of it" : text;
+}
+
+std::string refusal_text(const decision& refused, const description& s, const requirements& r,
+                         const capabilities& t) {
+  std::string text = "cannot exchange the array (" + summary(s) + ") with " + std::string(t.name) + ":";
+  for (const reason& blocker : explain_all(refused.blockers, s, r, t)) {
+    text += "\n  - ";
+    text += to_string(blocker.code);
+    text += ": " + blocker.message;
+  }
+  return text;
+}
+
+}  // namespace dlpack_bridge

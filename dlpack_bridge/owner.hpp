@@ -1,0 +1,71 @@
+#pragma once
+
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+#include <dlpack/dlpack.h>
+
+namespace dlpack_bridge {
+
+/// Keeps the memory of an array alive: one object and the function that lets it go. Move-only;
+/// the function runs exactly once, on whichever thread drops the owner, and must not throw.
+class owner {
+ public:
+  using release_function = void (*)(void*) noexcept;
+
+  constexpr owner() noexcept = default;
+  constexpr owner(void* object, release_function release) noexcept
+      : object_(object), release_(release) {}
+  owner(owner&& other) noexcept
+      : object_(other.object_), release_(std::exchange(other.release_, nullptr)) {}
+  owner& operator=(owner&& other) noexcept {
+    if (this != &other) {
+      reset();
+      object_ = other.object_;
+      release_ = std::exchange(other.release_, nullptr);
+    }
+    return *this;
+  }
+  ~owner() { reset(); }
+
+  /// Owns any value by moving it to the heap: a container, a shared_ptr, ... A callable is called
+  /// when the owner dies, then destroyed.
+  template <class T>
+  static owner of(T&& value) {
+    using value_type = std::remove_cvref_t<T>;
+    auto kept = std::make_unique<value_type>(std::forward<T>(value));
+    return owner(kept.release(), [](void* object) noexcept {
+      const std::unique_ptr<value_type> dying(static_cast<value_type*>(object));
+      if constexpr (std::is_invocable_v<value_type&>) (*dying)();
+    });
+  }
+
+  /// Owns a managed tensor: its deleter runs, if it has one (NULL is legal).
+  static owner of_managed(DLManagedTensorVersioned* managed) noexcept {
+    return owner(managed, [](void* object) noexcept {
+      auto* tensor = static_cast<DLManagedTensorVersioned*>(object);
+      if (tensor->deleter != nullptr) tensor->deleter(tensor);
+    });
+  }
+  static owner of_managed(DLManagedTensor* managed) noexcept {
+    return owner(managed, [](void* object) noexcept {
+      auto* tensor = static_cast<DLManagedTensor*>(object);
+      if (tensor->deleter != nullptr) tensor->deleter(tensor);
+    });
+  }
+
+  void* get() const noexcept { return object_; }
+  explicit operator bool() const noexcept { return release_ != nullptr; }
+
+  /// Lets the object go now.
+  void reset() noexcept {
+    if (const release_function release = std::exchange(release_, nullptr)) release(object_);
+  }
+
+ private:
+  void* object_ = nullptr;
+  release_function release_ = nullptr;
+};
+
+}  // namespace dlpack_bridge

@@ -1,0 +1,222 @@
+#include <dlpack_bridge/python/array.hpp>
+
+#include <structmember.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <new>
+#include <string>
+
+#include <dlpack_bridge/python/dtype_object.hpp>
+#include <dlpack_bridge/python/source.hpp>
+
+namespace dlpack_bridge::python {
+namespace {
+
+PyTypeObject* type_ = nullptr;
+
+// ---- life ------------------------------------------------------------------------------------
+
+void array_dealloc(PyObject* object) {
+  array_object* self = as_array(object);
+  if (self->weak_references != nullptr) PyObject_ClearWeakRefs(object);
+  PyTypeObject* type = Py_TYPE(object);
+  self->keep.~owner();
+  self->token.~live_token();
+  type->tp_free(object);
+  Py_DECREF(type);
+}
+
+// ---- attributes ------------------------------------------------------------------------------
+
+PyObject* get_shape(PyObject* o, void*) {
+  return tuple_of(as_array(o)->shape(), as_array(o)->ndim).release();
+}
+PyObject* get_strides(PyObject* o, void*) {
+  return tuple_of(as_array(o)->strides(), as_array(o)->ndim).release();
+}
+PyObject* get_ndim(PyObject* o, void*) { return PyLong_FromLong(as_array(o)->ndim); }
+PyObject* get_size(PyObject* o, void*) { return PyLong_FromLongLong(as_array(o)->view().size()); }
+PyObject* get_itemsize(PyObject* o, void*) {
+  return PyLong_FromLongLong(as_array(o)->dtype.itemsize());
+}
+PyObject* get_nbytes(PyObject* o, void*) {
+  return PyLong_FromLongLong(as_array(o)->view().nbytes());
+}
+PyObject* get_dtype(PyObject* o, void*) { return make_dtype(as_array(o)->dtype).release(); }
+PyObject* get_device(PyObject* o, void*) { return make_device(as_array(o)->device).release(); }
+PyObject* get_readonly(PyObject* o, void*) { return PyBool_FromLong(as_array(o)->read_only); }
+PyObject* get_data_ptr(PyObject* o, void*) { return PyLong_FromVoidPtr(as_array(o)->data); }
+PyObject* get_c_contiguous(PyObject* o, void*) {
+  return PyBool_FromLong(as_array(o)->view().is_c_contiguous());
+}
+PyObject* get_copied(PyObject* o, void*) { return PyBool_FromLong(as_array(o)->copied); }
+
+// ---- methods ---------------------------------------------------------------------------------
+
+PyObject* dlpack_device(PyObject* o, PyObject*) {
+  const device where = as_array(o)->device;
+  return Py_BuildValue("(ii)", static_cast<int>(where.type), where.id);
+}
+
+PyObject* deepcopy(PyObject* o, PyObject*) {
+  requirements wanted;
+  wanted.copy = copy_policy::always;
+  return convert(o, array_target(), wanted);
+}
+
+Py_ssize_t length(PyObject* o) {
+  if (as_array(o)->ndim == 0) {
+    PyErr_SetString(PyExc_TypeError, "len() of a 0-d array");
+    return -1;
+  }
+  return as_array(o)->shape()[0];
+}
+
+PyObject* repr(PyObject* o) {
+  const array_object* self = as_array(o);
+  const ref shape = tuple_of(self->shape(), self->ndim);
+  if (!shape) return nullptr;
+  return PyUnicode_FromFormat("dlpack_bridge.Array(shape=%R, dtype=%s, device=%s%s)", shape.get(),
+                              self->dtype.name().c_str(), self->device.name().c_str(),
+                              self->read_only ? ", readonly" : "");
+}
+
+PyGetSetDef attributes[] = {
+    {"shape", get_shape, nullptr, "Extents, a tuple of ints.", nullptr},
+    {"strides", get_strides, nullptr, "Strides in elements, a tuple of ints.", nullptr},
+    {"ndim", get_ndim, nullptr, "Number of axes.", nullptr},
+    {"size", get_size, nullptr, "Number of elements.", nullptr},
+    {"itemsize", get_itemsize, nullptr, "Bytes of one element.", nullptr},
+    {"nbytes", get_nbytes, nullptr, "Bytes of all elements, packed densely.", nullptr},
+    {"dtype", get_dtype, nullptr, "Element type, a dlpack_bridge.dtype.", nullptr},
+    {"device", get_device, nullptr, "Where it lives; equals its name and its DLPack tuple.", nullptr},
+    {"readonly", get_readonly, nullptr, "True when the elements must not be written.", nullptr},
+    {"data_ptr", get_data_ptr, nullptr, "Address of the first element, an int.", nullptr},
+    {"c_contiguous", get_c_contiguous, nullptr, "True when row-major and dense.", nullptr},
+    {"copied", get_copied, nullptr, "True when the exchange that made this array copied.", nullptr},
+    {"__array_interface__", array_interface, nullptr, nullptr, nullptr},
+    {"__cuda_array_interface__", cuda_array_interface, nullptr, nullptr, nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr}};
+
+PyMethodDef methods[] = {
+    {"__dlpack__", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(array_dlpack)),
+     METH_FASTCALL | METH_KEYWORDS,
+     "__dlpack__($self, *, stream=None, max_version=None, dl_device=None, copy=None)\n--\n\n"
+     "Export as a DLPack capsule, by the rules of the array API."},
+    {"__dlpack_device__", dlpack_device, METH_NOARGS,
+     "__dlpack_device__($self)\n--\n\nThe DLPack device as (type, id)."},
+    {"__array__", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(array_as_numpy)),
+     METH_VARARGS | METH_KEYWORDS,
+     "__array__($self, dtype=None, *, copy=None)\n--\n\nThe elements as a NumPy array."},
+    {"memoryview", array_memoryview, METH_NOARGS,
+     "memoryview($self)\n--\n\nA memoryview of the elements that keeps the array alive."},
+    {"__reduce_ex__", array_reduce_ex, METH_O, nullptr},
+    {"__deepcopy__", deepcopy, METH_O, nullptr},
+    {nullptr, nullptr, 0, nullptr}};
+
+PyMemberDef members[] = {{"__weaklistoffset__", T_PYSSIZET, offsetof(array_object, weak_references),
+                          READONLY, nullptr},
+                         {nullptr, 0, 0, 0, nullptr}};
+
+PyTypeObject* make_type() noexcept {
+  static PyType_Slot slots[] = {
+      {Py_tp_doc, const_cast<char*>("An array of any framework and device, held by the hub.\n\n"
+                                    "Made by asarray, from_dlpack and convert(x, \"array\").")},
+      {Py_tp_dealloc, reinterpret_cast<void*>(array_dealloc)},
+      {Py_tp_repr, reinterpret_cast<void*>(repr)},
+      {Py_tp_getset, attributes},
+      {Py_tp_methods, methods},
+      {Py_tp_members, members},
+      {Py_mp_length, reinterpret_cast<void*>(length)},
+      {0, nullptr}};
+  // A mapping's length, not a sequence's: nobody shall iterate over elements.
+  static PyType_Spec spec = {"dlpack_bridge.Array",
+                             static_cast<int>(offsetof(array_object, extents)), sizeof(extent),
+                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+  return reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
+}
+
+// ---- source and target -----------------------------------------------------------------------
+
+bool describe_array(inbound& in, const requirements&) {
+  const array_object* self = as_array(in.object);
+  in.desc.view = tensor_view(self->data, self->shape(), self->strides(), self->ndim, self->dtype,
+                             self->device, self->read_only);
+  if (self->byte_offset != 0) in.desc.view = self->view();
+  describe_layout(in.desc);
+  return true;
+}
+
+bool prepare_array(target_row& row) {
+  row.ready = true;
+  return true;
+}
+
+PyObject* wrap_as_array(const tensor_view& view, owner keep, std::uint64_t flags,
+                        framework origin) {
+  const bool copied = (flags & DLPACK_FLAG_BITMASK_IS_COPIED) != 0;
+  return make_array(view, std::move(keep), copied, origin).release();
+}
+
+}  // namespace
+
+const source_row array_source{"array", framework::array, describe_array, take_object};
+
+DLTensor array_object::tensor() const noexcept {
+  return {data,  device, ndim, dtype, const_cast<extent*>(ndim == 0 ? nullptr : shape()),
+          const_cast<extent*>(ndim == 0 ? nullptr : strides()), byte_offset};
+}
+
+PyTypeObject* array_type() noexcept { return type_; }
+
+bool initialize_array_type() noexcept {
+  if (type_ != nullptr) return true;
+  PyTypeObject* made = make_type();
+  if (made == nullptr || !initialize_exporter_type()) return false;
+  const ref table = ref::steal(PyCapsule_New(const_cast<DLPackExchangeAPI*>(array_exchange_api()),
+                                             "dlpack_exchange_api", nullptr));
+  if (!table || PyObject_SetAttrString(reinterpret_cast<PyObject*>(made),
+                                       "__dlpack_c_exchange_api__", table.get()) != 0) {
+    return false;
+  }
+  type_ = made;
+  return true;
+}
+
+ref make_array(const tensor_view& view, owner keep, bool copied, framework origin) noexcept {
+  ref made = ref::steal(type_->tp_alloc(type_, 2 * static_cast<Py_ssize_t>(view.ndim())));
+  if (!made) return made;
+  array_object* self = as_array(made.get());
+  new (&self->keep) owner(std::move(keep));
+  new (&self->token) live_token();
+  self->data = view.data();
+  self->byte_offset = view.byte_offset();
+  self->dtype = view.dtype();
+  self->device = view.device();
+  self->ndim = view.ndim();
+  self->read_only = view.read_only();
+  self->copied = copied;
+  self->origin = origin;
+  std::ranges::copy(view.shape(), self->extents);
+  canonical_strides(view.shape(), view.strides(), self->extents + view.ndim());
+  return made;
+}
+
+target_row& array_target() noexcept {
+  static target_row row{capabilities_of(framework::array), prepare_array, wrap_as_array,
+                        same_object};
+  return row;
+}
+
+ref tuple_of(const extent* values, std::int32_t count, std::int64_t factor) noexcept {
+  ref tuple = ref::steal(PyTuple_New(count));
+  for (std::int32_t i = 0; tuple && i < count; ++i) {
+    PyObject* value = PyLong_FromLongLong(values[i] * factor);
+    if (value == nullptr) return {};
+    PyTuple_SET_ITEM(tuple.get(), i, value);
+  }
+  return tuple;
+}
+
+}  // namespace dlpack_bridge::python

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <dlpack_bridge/python/object.hpp>
+
+#include <dlpack_bridge/counters.hpp>
+#include <dlpack_bridge/python/road.hpp>
+
+namespace dlpack_bridge::python {
+
+/// `dlpack_bridge.Array`: an array of any framework and device, held by the hub. It is the managed
+/// tensor of its exchange: shape and strides are its own, the memory is kept alive by `keep`.
+struct array_object {
+  PyObject_VAR_HEAD
+  owner keep;
+  live_token token;
+  PyObject* weak_references;
+  void* data;
+  std::uint64_t byte_offset;
+  dlpack_bridge::dtype dtype;
+  dlpack_bridge::device device;
+  std::int32_t ndim;
+  bool read_only;
+  bool copied;  ///< the exchange that made it copied
+  framework origin;
+  extent extents[1];  ///< shape, then strides in elements
+
+  const extent* shape() const noexcept { return extents; }
+  const extent* strides() const noexcept { return extents + ndim; }
+  DLTensor tensor() const noexcept;
+  tensor_view view() const noexcept { return tensor_view(tensor(), read_only); }
+};
+
+/// The type; null before `initialize_array_type`.
+PyTypeObject* array_type() noexcept;
+
+/// Makes the type and the private buffer exporter. False with an error set.
+bool initialize_array_type() noexcept;
+
+inline array_object* as_array(PyObject* object) noexcept {
+  return reinterpret_cast<array_object*>(object);
+}
+
+/// A new Array around memory that `keep` keeps alive. Empty with an error set.
+ref make_array(const tensor_view& view, owner keep, bool copied, framework origin) noexcept;
+
+/// The row of `dlpack_bridge.Array` as a target.
+target_row& array_target() noexcept;
+
+// Parts of the type, by file.
+
+/// `Array.__dlpack__`, vectorcall; array_export.cpp.
+PyObject* array_dlpack(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
+/// The table behind `Array.__dlpack_c_exchange_api__`; array_export.cpp.
+const DLPackExchangeAPI* array_exchange_api() noexcept;
+/// `Array.__array_interface__`, `__cuda_array_interface__`, `__array__`; array_export.cpp.
+PyObject* array_interface(PyObject* self, void*);
+PyObject* cuda_array_interface(PyObject* self, void*);
+PyObject* array_as_numpy(PyObject* self, PyObject* args, PyObject* kwargs);
+
+/// `Array.memoryview()`, pickling; array_buffer.cpp.
+bool initialize_exporter_type() noexcept;
+PyObject* array_memoryview(PyObject* self, PyObject*);
+PyObject* array_reduce_ex(PyObject* self, PyObject* protocol);
+/// The module function that pickles name: (buffer, (code, bits, lanes), shape, readonly) -> Array.
+PyObject* rebuild_array(PyObject* module, PyObject* args);
+
+/// A tuple of ints.
+ref tuple_of(const extent* values, std::int32_t count, std::int64_t factor = 1) noexcept;
+
+}  // namespace dlpack_bridge::python

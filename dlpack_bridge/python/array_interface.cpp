@@ -1,0 +1,172 @@
+// Objects with `__array_interface__` (host) or `__cuda_array_interface__` (CUDA): a dict that names
+// an address.
+
+#include <bit>
+#include <string>
+#include <string_view>
+
+#include <dlpack_bridge/python/release.hpp>
+#include <dlpack_bridge/python/source.hpp>
+
+namespace dlpack_bridge::python {
+namespace {
+
+using why = reason_code;
+
+// Reads "<f4": kind and bytes. Lanes 0 when DLPack has no such element.
+dtype read_typestr(std::string_view text, bool& swapped) noexcept {
+  dtype none;
+  none.lanes = 0;
+  if (text.size() < 3) return none;
+  const char native = std::endian::native == std::endian::little ? '<' : '>';
+  const char order = text[0];
+  int bytes = 0;
+  for (const char digit : text.substr(2)) {
+    if (digit < '0' || digit > '9' || bytes > 16) return none;
+    bytes = 10 * bytes + (digit - '0');
+  }
+  swapped = (order == '<' || order == '>') && order != native && bytes > 1;
+  if (bytes == 0 || bytes > 16) return none;
+  dtype read = none;
+  switch (text[1]) {
+    case 'b': read = dtype(kDLBool, 8 * bytes); break;
+    case 'i': read = dtype(kDLInt, 8 * bytes); break;
+    case 'u': read = dtype(kDLUInt, 8 * bytes); break;
+    case 'f': read = dtype(kDLFloat, 8 * bytes); break;
+    case 'c': read = dtype(kDLComplex, 8 * bytes); break;
+    default: return none;
+  }
+  return id_of(read) == dtype_id::unknown ? none : read;
+}
+
+// Extents of a tuple or list into `out`; -1 when it is neither, too long, or holds no ints.
+int read_extents(PyObject* object, extent* out) noexcept {
+  if (!PyTuple_Check(object) && !PyList_Check(object)) return -1;
+  const Py_ssize_t count = PySequence_Fast_GET_SIZE(object);
+  if (count > 64) return -1;
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    const ref index = ref::steal(PyNumber_Index(PySequence_Fast_GET_ITEM(object, i)));
+    out[i] = index ? PyLong_AsLongLong(index.get()) : -1;
+    if (PyErr_Occurred()) {
+      PyErr_Clear();
+      return -1;
+    }
+  }
+  return static_cast<int>(count);
+}
+
+PyObject* item(PyObject* dict, const char* key) noexcept {
+  PyObject* found = PyDict_GetItemString(dict, key);
+  return found == Py_None ? nullptr : found;
+}
+
+bool malformed(inbound& in, const char* text) {
+  in.desc.has_layout = in.desc.has_dtype = false;
+  in.refuse(why::malformed, text);
+  return true;
+}
+
+// The address: `data` is a pair (address, read-only), a buffer, or missing (the object is one).
+bool read_data(inbound& in, PyObject* dict, bool on_host, void*& data, bool& read_only) {
+  PyObject* pair = item(dict, "data");
+  if (pair != nullptr && PyTuple_Check(pair) && PyTuple_GET_SIZE(pair) == 2) {
+    data = PyLong_AsVoidPtr(PyTuple_GET_ITEM(pair, 0));
+    read_only = PyObject_IsTrue(PyTuple_GET_ITEM(pair, 1)) == 1;
+    in.held = own_object(in.object);
+    return !PyErr_Occurred();
+  }
+  if (!on_host) return false;
+  auto* view = static_cast<Py_buffer*>(PyMem_RawCalloc(1, sizeof(Py_buffer)));
+  if (view == nullptr) return false;
+  if (PyObject_GetBuffer(pair == nullptr ? in.object : pair, view, PyBUF_SIMPLE) != 0) {
+    PyMem_RawFree(view);
+    return false;
+  }
+  in.held = own_buffer(view);
+  PyObject* offset = item(dict, "offset");
+  data = static_cast<char*>(view->buf) + (offset == nullptr ? 0 : PyLong_AsSsize_t(offset));
+  read_only = view->readonly != 0;
+  return !PyErr_Occurred();
+}
+
+bool read_strides(inbound& in, PyObject* dict, const extent* shape, int ndim, dtype type,
+                  const extent*& strides) noexcept {
+  strides = nullptr;
+  PyObject* given = item(dict, "strides");
+  if (given == nullptr) return true;  // row-major
+  extent* const bytes = in.room + 64;
+  if (read_extents(given, bytes) != ndim) return false;
+  const std::int64_t itemsize = type.itemsize();
+  for (int i = 0; i < ndim; ++i) {
+    if (bytes[i] % itemsize != 0 && shape[i] > 1) in.desc.byte_strides = true;
+  }
+  for (int i = 0; i < ndim && !in.desc.byte_strides; ++i) bytes[i] /= itemsize;
+  strides = bytes;
+  return true;
+}
+
+bool describe_dict(inbound& in, PyObject* dict, DLDeviceType where) {
+  if (item(dict, "mask") != nullptr) {
+    in.refuse(why::subclass, "the interface has a mask, which would be lost");
+  }
+  PyObject* typestr = item(dict, "typestr");
+  const char* text = typestr != nullptr && PyUnicode_Check(typestr) ? PyUnicode_AsUTF8(typestr)
+                                                                    : nullptr;
+  if (text == nullptr) return malformed(in, "typestr is missing");
+  PyObject* shape_object = item(dict, "shape");
+  const int ndim = shape_object == nullptr ? -1 : read_extents(shape_object, in.room);
+  if (ndim < 0) return malformed(in, "shape is no tuple of ints");
+  bool swapped = false;
+  const dtype type = read_typestr(text, swapped);
+  if (type.lanes == 0) {
+    in.desc.has_layout = in.desc.has_dtype = false;
+    in.note = "typestr '" + std::string(text) + "'";
+    in.desc.note = in.note;
+    in.desc.view = tensor_view(nullptr, in.room, nullptr, ndim, dtype(), device(where));
+    return true;
+  }
+  if (swapped) in.desc.state.add(why::byte_order);
+  void* data = nullptr;
+  bool read_only = false;
+  const bool on_host = where == kDLCPU;
+  if (!read_data(in, dict, on_host, data, read_only)) {
+    PyErr_Clear();
+    return malformed(in, "data is neither a pair (address, read-only) nor a buffer");
+  }
+  const extent* strides;
+  if (!read_strides(in, dict, in.room, ndim, type, strides)) {
+    return malformed(in, "strides do not fit the shape");
+  }
+  DLTensor tensor{data, device(where), ndim, type, in.room, const_cast<extent*>(strides), 0};
+  if (in.desc.byte_strides) tensor.strides = nullptr;  // validated without: they are no elements
+  describe_tensor(in, tensor, read_only ? DLPACK_FLAG_BITMASK_READ_ONLY : 0);
+  if (in.desc.byte_strides && in.desc.has_layout) {
+    in.desc.view = tensor_view(data, in.room, strides, ndim, type, device(where), read_only);
+    describe_layout(in.desc);
+  }
+  return true;
+}
+
+bool describe_interface(inbound& in, const char* name, DLDeviceType where) {
+  const ref dict = ref::steal(PyObject_GetAttrString(in.object, name));
+  if (!dict) return in.refuse_producer_error();
+  if (!PyDict_Check(dict.get())) return malformed(in, "the interface is no dict");
+  return describe_dict(in, dict.get(), where);
+}
+
+bool describe_host_interface(inbound& in, const requirements&) {
+  return describe_interface(in, "__array_interface__", kDLCPU);
+}
+
+bool describe_cuda_interface(inbound& in, const requirements&) {
+  return describe_interface(in, "__cuda_array_interface__", kDLCUDA);
+}
+
+}  // namespace
+
+const source_row array_interface_source{"array_interface", framework::other,
+                                        describe_host_interface, take_held};
+const source_row cuda_array_interface_source{"cuda_array_interface", framework::other,
+                                             describe_cuda_interface, take_held};
+
+}  // namespace dlpack_bridge::python

@@ -1,0 +1,102 @@
+// Objects with the buffer protocol: bytes, bytearray, memoryview, array.array, mmap, shared memory.
+
+#include <bit>
+#include <string>
+#include <string_view>
+
+#include <dlpack_bridge/python/release.hpp>
+#include <dlpack_bridge/python/source.hpp>
+
+namespace dlpack_bridge::python {
+namespace {
+
+using why = reason_code;
+
+struct element_format {
+  dtype type;
+  bool known = false;
+  bool swapped = false;
+};
+
+// One item of the struct module's language (PEP 3118 adds Z for complex). The size decides the
+// width: native and standard sizes differ.
+element_format read_format(std::string_view format, Py_ssize_t itemsize) noexcept {
+  element_format e;
+  if (!format.empty() && std::string_view("@=<>!|").find(format.front()) != format.npos) {
+    const char order = format.front() == '!' ? '>' : format.front();
+    const char native = std::endian::native == std::endian::little ? '<' : '>';
+    e.swapped = (order == '<' || order == '>') && order != native && itemsize > 1;
+    format.remove_prefix(1);
+  }
+  const bool is_complex = format.starts_with('Z');
+  if (is_complex) format.remove_prefix(1);
+  if (format.size() != 1 || itemsize > 16) return e;
+  const int bits = static_cast<int>(8 * itemsize);
+  const auto any_of = [&](std::string_view letters) {
+    return letters.find(format.front()) != letters.npos;
+  };
+  if (is_complex && any_of("efd")) e.type = dtype(kDLComplex, bits);
+  else if (is_complex) return e;
+  else if (any_of("?")) e.type = dtype(kDLBool, bits);
+  else if (any_of("bhilqn")) e.type = dtype(kDLInt, bits);
+  else if (any_of("BcHILQN")) e.type = dtype(kDLUInt, bits);
+  else if (any_of("efd")) e.type = dtype(kDLFloat, bits);
+  else if (any_of("FD")) e.type = dtype(kDLComplex, bits);
+  else return e;
+  e.known = id_of(e.type) != dtype_id::unknown;
+  return e;
+}
+
+void describe_view(inbound& in, const Py_buffer& view) {
+  const std::string_view format = view.format == nullptr ? "B" : view.format;
+  const element_format element = read_format(format, view.itemsize);
+  const auto* shape = reinterpret_cast<const extent*>(view.shape);
+  if (view.suboffsets != nullptr) {
+    in.desc.has_layout = false;
+    in.refuse(why::malformed, "the buffer has suboffsets (pointers to pointers); copy it into one block");
+    return;
+  }
+  if (!element.known) {
+    in.desc.has_layout = in.desc.has_dtype = false;
+    in.note = "buffer format '" + std::string(format) + "'";
+    in.desc.note = in.note;
+    in.desc.view = tensor_view(view.buf, shape, nullptr, view.ndim, dtype());
+    return;
+  }
+  if (element.swapped) in.desc.state.add(why::byte_order);
+  const extent* strides = in.room;
+  for (int i = 0; i < view.ndim; ++i) {
+    if (view.strides[i] % view.itemsize != 0 && view.shape[i] > 1) {
+      in.desc.byte_strides = true;
+      strides = reinterpret_cast<const extent*>(view.strides);
+      break;
+    }
+    in.room[i] = view.strides[i] / view.itemsize;
+  }
+  in.desc.view = tensor_view(view.buf, shape, strides, view.ndim, element.type, {},
+                             view.readonly != 0);
+  describe_layout(in.desc);
+}
+
+bool describe_buffer(inbound& in, const requirements&) {
+  auto* view = static_cast<Py_buffer*>(PyMem_RawCalloc(1, sizeof(Py_buffer)));
+  if (view == nullptr) {
+    PyErr_NoMemory();
+    return false;
+  }
+  if (PyObject_GetBuffer(in.object, view, PyBUF_FULL_RO) != 0) {
+    PyMem_RawFree(view);
+    return in.refuse_producer_error();
+  }
+  // The export itself is kept, not only the object: close() of shared memory or mmap then raises
+  // BufferError instead of unmapping what a view still reads (numpy#18294).
+  in.held = own_buffer(view);
+  describe_view(in, *view);
+  return true;
+}
+
+}  // namespace
+
+const source_row buffer_source{"buffer", framework::other, describe_buffer, take_held};
+
+}  // namespace dlpack_bridge::python

@@ -1,0 +1,78 @@
+#include <dlpack_bridge/python/capsule.hpp>
+
+#include <string_view>
+
+namespace dlpack_bridge::python {
+namespace {
+
+constexpr const char* legacy_name = "dltensor";
+constexpr const char* used_legacy_name = "used_dltensor";
+constexpr const char* versioned_name = "dltensor_versioned";
+constexpr const char* used_versioned_name = "used_dltensor_versioned";
+
+// A destructor may run while an exception is pending, which the deleter must not disturb.
+void destroy_versioned(PyObject* capsule) {
+  if (!PyCapsule_IsValid(capsule, versioned_name)) return;
+  const error_guard guard;
+  owner::of_managed(static_cast<DLManagedTensorVersioned*>(
+      PyCapsule_GetPointer(capsule, versioned_name)));
+}
+
+void destroy_legacy(PyObject* capsule) {
+  if (!PyCapsule_IsValid(capsule, legacy_name)) return;
+  const error_guard guard;
+  owner::of_managed(static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule, legacy_name)));
+}
+
+}  // namespace
+
+capsule_kind kind_of_capsule(PyObject* capsule) noexcept {
+  const char* found = PyCapsule_GetName(capsule);
+  if (found == nullptr) {
+    PyErr_Clear();
+    return capsule_kind::foreign;
+  }
+  const std::string_view name(found);
+  if (name == versioned_name) return capsule_kind::versioned;
+  if (name == legacy_name) return capsule_kind::legacy;
+  if (name == used_legacy_name || name == used_versioned_name) return capsule_kind::consumed;
+  return capsule_kind::foreign;
+}
+
+const DLTensor* peek_legacy(PyObject* capsule) noexcept {
+  if (!PyCapsule_IsValid(capsule, legacy_name)) return nullptr;
+  return &static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule, legacy_name))->dl_tensor;
+}
+
+const DLManagedTensorVersioned* peek_versioned(PyObject* capsule) noexcept {
+  if (!PyCapsule_IsValid(capsule, versioned_name)) return nullptr;
+  return static_cast<DLManagedTensorVersioned*>(PyCapsule_GetPointer(capsule, versioned_name));
+}
+
+owner consume_capsule(PyObject* capsule) noexcept {
+  if (PyCapsule_IsValid(capsule, versioned_name)) {
+    auto* tensor = static_cast<DLManagedTensorVersioned*>(
+        PyCapsule_GetPointer(capsule, versioned_name));
+    PyCapsule_SetName(capsule, used_versioned_name);
+    return owner::of_managed(tensor);
+  }
+  auto* tensor = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule, legacy_name));
+  PyCapsule_SetName(capsule, used_legacy_name);
+  return owner::of_managed(tensor);
+}
+
+ref make_versioned_capsule(managed_tensor t) noexcept {
+  DLManagedTensorVersioned* raw = std::move(t).release();
+  ref capsule = ref::steal(PyCapsule_New(raw, versioned_name, destroy_versioned));
+  if (!capsule) owner::of_managed(raw);
+  return capsule;
+}
+
+ref make_legacy_capsule(managed_tensor t) noexcept {
+  DLManagedTensor* raw = std::move(t).release_legacy();
+  ref capsule = ref::steal(PyCapsule_New(raw, legacy_name, destroy_legacy));
+  if (!capsule) owner::of_managed(raw);
+  return capsule;
+}
+
+}  // namespace dlpack_bridge::python

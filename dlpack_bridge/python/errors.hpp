@@ -1,0 +1,35 @@
+#pragma once
+
+#include <dlpack_bridge/python/object.hpp>
+
+#include <string>
+#include <vector>
+
+#include <dlpack_bridge/reason.hpp>
+
+namespace dlpack_bridge::python {
+
+struct process_state;
+
+/// Makes the exception classes and the Reason type of a fresh process state. False with an error.
+bool make_error_types(process_state& fresh) noexcept;
+
+/// A new `Reason(code, message)`.
+ref make_reason(const reason& r) noexcept;
+/// A tuple of them.
+ref make_reasons(const std::vector<reason>& all) noexcept;
+
+/// Sets an exception of `type` with the blockers and, when given, what caused it.
+void raise_refusal(PyObject* type, const std::string& message, const std::vector<reason>& blockers,
+                   PyObject* cause = nullptr) noexcept;
+
+/// Sets NotAnArrayError naming the type of `object`.
+void raise_not_an_array(PyObject* object) noexcept;
+
+/// Sets CudaError for a machine without a usable driver.
+void raise_no_driver(const std::string& message, const std::vector<reason>& blockers) noexcept;
+
+/// Turns the C++ exception in flight into a Python one. Call inside a catch block.
+void raise_current_exception() noexcept;
+
+}  // namespace dlpack_bridge::python

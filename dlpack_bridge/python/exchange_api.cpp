@@ -1,0 +1,71 @@
+// Producers with DLPack's C exchange API: a table of functions on the type.
+
+#include <cstring>
+
+#include <dlpack_bridge/python/source.hpp>
+#include <dlpack_bridge/version.hpp>
+
+namespace dlpack_bridge::python {
+namespace {
+
+constexpr const char* table_capsule = "dlpack_exchange_api";  // the name DLPack 1.3 fixes
+
+// A borrowed DLTensor would be cheaper for `plan`, but it has no flags: read-only would be lost.
+const DLTensor* export_tensor(inbound& in, std::uint64_t& flags) noexcept {
+  const DLPackExchangeAPI* api = in.entry->api;
+  DLManagedTensorVersioned* exported = nullptr;
+  if (api->managed_tensor_from_py_object_no_sync(in.object, &exported) != 0 || !exported) {
+    return nullptr;
+  }
+  in.held = owner::of_managed(exported);
+  if (!is_readable(exported->version)) {
+    in.held.reset();
+    in.desc.has_layout = in.desc.has_dtype = in.desc.has_device = false;
+    in.refuse(reason_code::version, "the exchange API gave another major version");
+    return nullptr;
+  }
+  flags = exported->flags;
+  return &exported->dl_tensor;
+}
+
+bool describe_by_table(inbound& in, const requirements&) {
+  const bool immutable = in.entry->immutable;
+  std::uint64_t flags = 0;
+  const DLTensor* tensor = export_tensor(in, flags);
+  if (tensor == nullptr) {
+    if (in.desc.state.contains(reason_code::version)) return true;
+    if (!PyErr_Occurred()) {
+      PyErr_SetString(PyExc_BufferError, "the exchange API failed without saying why");
+    }
+    return in.refuse_producer_error();
+  }
+  describe_tensor(in, *tensor, immutable ? flags | DLPACK_FLAG_BITMASK_READ_ONLY : flags);
+  return true;
+}
+
+}  // namespace
+
+const source_row exchange_api_source{"dlpack_c_exchange_api", framework::other, describe_by_table,
+                                     take_held};
+
+const DLPackExchangeAPI* exchange_api_of(PyTypeObject* type) noexcept {
+  static PyObject* const current = PyUnicode_InternFromString("__dlpack_c_exchange_api__");
+  static PyObject* const older = PyUnicode_InternFromString("__c_dlpack_exchange_api__");
+  const void* table = nullptr;
+  PyObject* found = type_attribute(type, current);
+  if (found == nullptr) found = type_attribute(type, older);
+  if (found == nullptr) return nullptr;
+  if (PyCapsule_IsValid(found, table_capsule)) {
+    table = PyCapsule_GetPointer(found, table_capsule);
+  } else if (PyLong_Check(found)) {
+    table = PyLong_AsVoidPtr(found);
+    PyErr_Clear();
+  }
+  const auto* header = static_cast<const DLPackExchangeAPIHeader*>(table);
+  while (header != nullptr && !is_readable(header->version)) header = header->prev_api;
+  const auto* api = reinterpret_cast<const DLPackExchangeAPI*>(header);
+  if (api == nullptr || api->managed_tensor_from_py_object_no_sync == nullptr) return nullptr;
+  return api;
+}
+
+}  // namespace dlpack_bridge::python

@@ -1,0 +1,102 @@
+#include <dlpack_bridge/python/inspect.hpp>
+
+#include <dlpack_bridge/python/array.hpp>
+#include <dlpack_bridge/python/source.hpp>
+
+namespace dlpack_bridge::python {
+namespace {
+
+// Describes an object for a look: no requirement, the target that takes everything.
+bool look_at(inbound& in, decision& decided) {
+  in.mode = look::borrow;
+  requirements wanted;
+  wanted.copy = copy_policy::always;  // no identity: the facts are wanted, not the answer
+  return decide(in, wanted, array_target(), decided);
+}
+
+// torch's CPU tensors have the attribute too, and it raises.
+std::vector<std::string> protocols_of(PyTypeObject* type, bool on_cuda) {
+  std::vector<std::string> found;
+  const auto has = [type](const char* name) {
+    const ref text = ref::steal(PyUnicode_FromString(name));
+    return text && type_attribute(type, text.get()) != nullptr;
+  };
+  if (exchange_api_of(type) != nullptr) found.emplace_back("dlpack_c_exchange_api");
+  if (has("__dlpack__")) found.emplace_back("dlpack");
+  if (type == &PyCapsule_Type) found.emplace_back("dlpack_capsule");
+  if (type->tp_as_buffer != nullptr && type->tp_as_buffer->bf_getbuffer != nullptr) {
+    found.emplace_back("buffer");
+  }
+  if (has("__array_interface__")) found.emplace_back("array_interface");
+  if (on_cuda && has("__cuda_array_interface__")) found.emplace_back("cuda_array_interface");
+  return found;
+}
+
+std::int64_t alignment_of_address(const void* data) noexcept {
+  const auto address = reinterpret_cast<std::uintptr_t>(data);
+  return address == 0 ? 0 : static_cast<std::int64_t>(address & (~address + 1));
+}
+
+bool need_layout(const inbound& in, const decision& decided) {
+  if (in.desc.has_layout) return true;
+  requirements wanted;
+  raise_decision(in, wanted, array_target(), decided);
+  return false;
+}
+
+}  // namespace
+
+bool inspect(PyObject* x, array_facts& out) {
+  inbound in(x);
+  decision decided;
+  if (!look_at(in, decided)) return false;
+  const description& d = in.desc;
+  out.framework = capabilities_of(d.source).name;
+  if (d.has_dtype) out.dtype = d.view.dtype();
+  if (d.has_device) out.device = d.view.device();
+  const bool has_shape = d.has_layout || d.view.shape().data() != nullptr;
+  if (has_shape) out.shape.assign(d.view.shape().begin(), d.view.shape().end());
+  if (d.has_layout && !d.byte_strides) {
+    std::vector<extent> strides(out.shape.size());
+    if (d.view.strides() != nullptr) {
+      strides.assign(d.view.strides(), d.view.strides() + d.view.ndim());
+    } else {
+      row_major_strides(out.shape, strides.data());
+    }
+    out.strides = std::move(strides);
+  }
+  out.readonly = d.view.read_only() || d.overlapping;
+  out.protocols = protocols_of(Py_TYPE(x), d.has_device && needs_cuda(d.view.device().type));
+  out.alignment = d.has_layout ? alignment_of_address(d.view.data()) : 0;
+  d.state.for_each([&](reason_code code) { out.state.emplace_back(to_string(code)); });
+  out.summary = summary(d);
+  return true;
+}
+
+std::optional<bool> objects_share_memory(PyObject* a, PyObject* b) {
+  inbound first(a), second(b);
+  decision of_first, of_second;
+  if (!look_at(first, of_first) || !look_at(second, of_second)) return std::nullopt;
+  if (!need_layout(first, of_first) || !need_layout(second, of_second)) return std::nullopt;
+  switch (share_memory(first.desc, second.desc)) {
+    case answer::yes: return true;
+    case answer::no: return false;
+    case answer::unknown: break;
+  }
+  PyErr_SetString(PyExc_ValueError,
+                  "the layouts are too irregular for the bounded search: whether they share memory "
+                  "is not known");
+  return std::nullopt;
+}
+
+bool is_array(PyObject* x) noexcept { return entry_of(Py_TYPE(x)) != nullptr; }
+
+std::optional<bool> lives_on_host(PyObject* x) {
+  inbound in(x);
+  decision decided;
+  if (!look_at(in, decided)) return std::nullopt;
+  if (!need_layout(in, decided)) return std::nullopt;
+  return is_host_memory(in.desc.view.device().type);
+}
+
+}  // namespace dlpack_bridge::python

@@ -1,0 +1,181 @@
+#include <dlpack_bridge/python/keywords.hpp>
+
+#include <array>
+#include <bit>
+
+#include <dlpack_bridge/python/dtype_object.hpp>
+
+namespace dlpack_bridge::python {
+namespace {
+
+bool wrong_type(const char* name, const char* expected, PyObject* value) noexcept {
+  PyErr_Format(PyExc_TypeError, "%s is %s, got %.200s", name, expected, Py_TYPE(value)->tp_name);
+  return false;
+}
+
+bool read_dtype(PyObject* value, requirements& wanted) noexcept {
+  if (value == Py_None) return true;
+  if (PyUnicode_Check(value) && PyUnicode_CompareWithASCIIString(value, "bits") == 0) {
+    wanted.bits = true;
+    return true;
+  }
+  wanted.dtype = dtype_from_object(value);
+  return wanted.dtype.has_value();
+}
+
+bool read_device(PyObject* value, requirements& wanted) noexcept {
+  if (value == Py_None) return true;
+  wanted.device = device_from_object(value);
+  return wanted.device.has_value();
+}
+
+bool read_detach(PyObject* value, requirements& wanted) noexcept {
+  if (!PyBool_Check(value)) return wrong_type("detach", "True or False", value);
+  wanted.detach = value == Py_True;
+  return true;
+}
+
+bool read_readonly(PyObject* value, requirements& wanted) noexcept {
+  if (!PyUnicode_Check(value)) {
+    return wrong_type("readonly", "\"copy\", \"share\" or \"error\"", value);
+  }
+  if (is_keyword(value, "copy")) wanted.readonly = readonly_policy::copy;
+  else if (is_keyword(value, "share")) wanted.readonly = readonly_policy::share;
+  else if (is_keyword(value, "error")) wanted.readonly = readonly_policy::error;
+  else {
+    PyErr_Format(PyExc_ValueError, "readonly is \"copy\", \"share\" or \"error\", got %R", value);
+    return false;
+  }
+  return true;
+}
+
+bool read_order(PyObject* value, requirements& wanted) noexcept {
+  if (value == Py_None) return true;
+  if (!PyUnicode_Check(value)) return wrong_type("order", "None or \"C\"", value);
+  if (!is_keyword(value, "C")) {
+    PyErr_Format(PyExc_ValueError, "order is None or \"C\", got %R", value);
+    return false;
+  }
+  wanted.c_order = true;
+  return true;
+}
+
+bool read_alignment(PyObject* value, requirements& wanted) noexcept {
+  if (value == Py_None) return true;
+  if (PyBool_Check(value) || !PyIndex_Check(value)) {
+    return wrong_type("alignment", "None or a power of two", value);
+  }
+  const ref index = ref::steal(PyNumber_Index(value));
+  const long long bytes = index ? PyLong_AsLongLong(index.get()) : -1;
+  if (bytes == -1 && PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_OverflowError)) return false;
+  PyErr_Clear();
+  constexpr long long largest = 1LL << 40;
+  if (bytes < 1 || bytes > largest || !std::has_single_bit(static_cast<unsigned long long>(bytes))) {
+    PyErr_Format(PyExc_ValueError, "alignment is None or a power of two, got %R", value);
+    return false;
+  }
+  wanted.alignment = bytes;
+  return true;
+}
+
+// The number behind a stream: the protocol's int, or an object of a framework. A raw handle of 0
+// is the legacy default stream there.
+bool read_stream_object(PyObject* value, requirements& wanted) noexcept {
+  static PyObject* const protocol = PyUnicode_InternFromString("__cuda_stream__");
+  ref handle;
+  if (type_attribute(Py_TYPE(value), protocol) != nullptr) {
+    const ref pair = ref::steal(PyObject_CallMethodNoArgs(value, protocol));
+    if (!pair) return false;
+    if (!PyTuple_Check(pair.get()) || PyTuple_GET_SIZE(pair.get()) != 2) {
+      return wrong_type("__cuda_stream__()", "a pair (version, handle)", pair.get());
+    }
+    handle = ref::borrow(PyTuple_GET_ITEM(pair.get(), 1));
+  } else {
+    handle = attribute_or_none(value, "cuda_stream");             // torch before 2.10
+    if (!handle) handle = attribute_or_none(value, "ptr");        // CuPy before 14
+  }
+  if (!handle || !PyLong_Check(handle.get())) {
+    return wrong_type("stream", "None, an int or a stream object", value);
+  }
+  void* raw = PyLong_AsVoidPtr(handle.get());
+  if (raw == nullptr && PyErr_Occurred()) return false;
+  wanted.stream = stream_handle::from_native(raw);
+  return true;
+}
+
+bool read_stream(PyObject* value, requirements& wanted) noexcept {
+  if (value == Py_None) return true;
+  if (PyBool_Check(value) || PyUnicode_Check(value)) {
+    return wrong_type("stream", "None, an int or a stream object", value);
+  }
+  if (!PyLong_Check(value)) return read_stream_object(value, wanted);
+  const long long number = PyLong_AsLongLong(value);
+  if (number == -1 && PyErr_Occurred()) return false;
+  if (const auto read = stream_handle::from_protocol(kDLCUDA, number)) wanted.stream = *read;
+  else wanted.refused_stream = number;
+  return true;
+}
+
+struct keyword_row {
+  const char* text;
+  bool (*read)(PyObject* value, requirements& wanted) noexcept;
+};
+
+// In the order of keyword.
+constexpr keyword_row rows[] = {
+    {"dtype", read_dtype},       {"device", read_device}, {"copy", read_copy},
+    {"detach", read_detach},     {"readonly", read_readonly}, {"order", read_order},
+    {"alignment", read_alignment}, {"stream", read_stream},
+};
+
+// Keyword names in calls are interned, so that almost every look-up is a comparison of pointers.
+PyObject* const* interned_names() noexcept {
+  static const auto names = [] {
+    std::array<PyObject*, std::size(rows)> made{};
+    for (std::size_t i = 0; i < made.size(); ++i) made[i] = PyUnicode_InternFromString(rows[i].text);
+    return made;
+  }();
+  return names.data();
+}
+
+int row_of(PyObject* name) noexcept {
+  PyObject* const* known = interned_names();
+  for (int i = 0; i < static_cast<int>(std::size(rows)); ++i) {
+    if (known[i] == name) return i;
+  }
+  for (int i = 0; i < static_cast<int>(std::size(rows)); ++i) {
+    if (is_keyword(name, rows[i].text)) return i;
+  }
+  return -1;
+}
+
+}  // namespace
+
+bool is_keyword(PyObject* name, const char* text) noexcept {
+  return PyUnicode_CompareWithASCIIString(name, text) == 0;
+}
+
+bool read_copy(PyObject* value, requirements& wanted) noexcept {
+  if (value == Py_None) wanted.copy = copy_policy::if_needed;
+  else if (value == Py_True) wanted.copy = copy_policy::always;
+  else if (value == Py_False) wanted.copy = copy_policy::never;
+  else return wrong_type("copy", "None, True or False", value);
+  return true;
+}
+
+bool read_keywords(const char* function, PyObject* const* values, PyObject* names,
+                   keyword_set allowed, requirements& wanted) noexcept {
+  const Py_ssize_t count = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    PyObject* name = PyTuple_GET_ITEM(names, i);
+    const int row = row_of(name);
+    if (row < 0 || !allowed.contains(static_cast<keyword>(row))) {
+      PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function, name);
+      return false;
+    }
+    if (!rows[row].read(values[i], wanted)) return false;
+  }
+  return true;
+}
+
+}  // namespace dlpack_bridge::python

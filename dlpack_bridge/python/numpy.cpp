@@ -1,0 +1,315 @@
+#include <dlpack_bridge/python/numpy.hpp>
+
+#define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
+#define NPY_TARGET_VERSION NPY_1_23_API_VERSION
+#include <numpy/arrayobject.h>
+
+#include <bit>
+#include <cstdint>
+#include <vector>
+
+#include <dlpack_bridge/python/errors.hpp>
+#include <dlpack_bridge/python/holder.hpp>
+#include <dlpack_bridge/python/release.hpp>
+
+namespace dlpack_bridge::python {
+namespace {
+
+// ---- dtypes --------------------------------------------------------------------------------
+
+// Elements of NumPy's numbered types; lanes 0 where DLPack has none.
+struct numbered_dtypes {
+  dtype values[NPY_NTYPES_LEGACY];
+
+  constexpr numbered_dtypes() noexcept {
+    for (dtype& t : values) t.lanes = 0;
+    values[NPY_BOOL] = boolean;
+    values[NPY_BYTE] = int8;
+    values[NPY_UBYTE] = uint8;
+    values[NPY_SHORT] = int16;
+    values[NPY_USHORT] = uint16;
+    values[NPY_INT] = int32;
+    values[NPY_UINT] = uint32;
+    values[NPY_LONG] = dtype(kDLInt, 8 * sizeof(long));
+    values[NPY_ULONG] = dtype(kDLUInt, 8 * sizeof(long));
+    values[NPY_LONGLONG] = int64;
+    values[NPY_ULONGLONG] = uint64;
+    values[NPY_HALF] = float16;
+    values[NPY_FLOAT] = float32;
+    values[NPY_DOUBLE] = float64;
+    values[NPY_CFLOAT] = complex64;
+    values[NPY_CDOUBLE] = complex128;
+  }
+};
+constexpr numbered_dtypes numbered;
+
+// The types that ml_dtypes registers with NumPy: number and element, filled when it is loaded.
+struct registered_dtype {
+  int type_num;
+  dtype value;
+};
+std::vector<registered_dtype>& registered() noexcept {
+  static auto* const all = new std::vector<registered_dtype>();
+  return *all;
+}
+
+PyArray_Descr* descriptors[known_dtypes] = {};  // by dtype_id, one reference each
+
+// Registers what ml_dtypes offers; once, when it is first seen.
+void read_ml_dtypes(PyObject* module) noexcept {
+  static bool done = false;
+  if (done) return;
+  done = true;
+  const dtype_set wanted = float8_dtypes.with(dtype_set(dtype_id::bfloat16));
+  for (int i = 0; i < known_dtypes; ++i) {
+    const auto id = static_cast<dtype_id>(i);
+    if (!wanted.contains(id)) continue;
+    const ref type = attribute_or_none(module, dtype_of(id).name().c_str());
+    PyArray_Descr* descr = nullptr;
+    if (!type || PyArray_DescrConverter(type.get(), &descr) != NPY_SUCCEED) {
+      PyErr_Clear();
+      continue;
+    }
+    descriptors[i] = descr;
+    registered().push_back({descr->type_num, dtype_of(id)});
+    numpy_target().holds.dtypes = numpy_target().holds.dtypes.with(dtype_set(id));
+  }
+}
+
+bool import_ml_dtypes() noexcept {
+  const error_guard guard;
+  const ref module = ref::steal(PyImport_ImportModule("ml_dtypes"));
+  if (module) read_ml_dtypes(module.get());
+  PyErr_Clear();
+  return static_cast<bool>(module);
+}
+
+// Lanes 0 when DLPack has no such element.
+dtype dtype_of_number(int type_num) noexcept {
+  if (type_num >= 0 && type_num < NPY_NTYPES_LEGACY) return numbered.values[type_num];
+  if (PyObject* module = loaded_module("ml_dtypes")) read_ml_dtypes(module);
+  for (const registered_dtype& r : registered()) {
+    if (r.type_num == type_num) return r.value;
+  }
+  dtype none;
+  none.lanes = 0;
+  return none;
+}
+
+PyArray_Descr* descriptor_of(dtype t) noexcept {
+  const auto id = static_cast<int>(id_of(t));
+  if (descriptors[id] == nullptr) {
+    for (int n = 0; n < NPY_NTYPES_LEGACY; ++n) {
+      if (numbered.values[n] == t) {
+        descriptors[id] = PyArray_DescrFromType(n);
+        break;
+      }
+    }
+  }
+  return descriptors[id];
+}
+
+std::string dtype_words(PyArray_Descr* descr) {
+  const ref text = ref::steal(PyObject_Str(reinterpret_cast<PyObject*>(descr)));
+  const char* words = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
+  if (words == nullptr) {
+    PyErr_Clear();
+    return "unknown";
+  }
+  std::string name = words;
+  if (descr->type_num == NPY_VOID) name = "structured " + name;
+  return name;
+}
+
+// ---- source --------------------------------------------------------------------------------
+
+// Turns byte strides into element strides where all of them are whole; says so where not.
+const extent* element_strides(inbound& in, const npy_intp* shape, const npy_intp* byte_strides,
+                              int ndim, std::int64_t itemsize) noexcept {
+  const int shift = std::countr_zero(static_cast<std::uint64_t>(itemsize));
+  const std::int64_t mask = itemsize - 1;
+  for (int i = 0; i < ndim; ++i) {
+    if ((byte_strides[i] & mask) != 0 && shape[i] > 1) {
+      in.desc.byte_strides = true;
+      return reinterpret_cast<const extent*>(byte_strides);
+    }
+    in.room[i] = byte_strides[i] >> shift;
+  }
+  return in.room;
+}
+
+bool is_swapped(PyArray_Descr* descr) noexcept {
+  return descr->byteorder == (std::endian::native == std::endian::little ? '>' : '<');
+}
+
+void describe_array(inbound& in, PyArrayObject* array) {
+  static_assert(sizeof(npy_intp) == sizeof(extent));
+  PyArray_Descr* const descr = PyArray_DESCR(array);
+  const int ndim = PyArray_NDIM(array);
+  const auto* shape = reinterpret_cast<const extent*>(PyArray_DIMS(array));
+  dtype type = dtype_of_number(descr->type_num);
+  const extent* strides = nullptr;
+  if (type.lanes == 0) {
+    type = dtype();
+    in.desc.has_dtype = in.desc.has_layout = false;
+    in.note = dtype_words(descr);
+    in.desc.note = in.note;
+  } else {
+    if (is_swapped(descr)) in.desc.state.add(reason_code::byte_order);
+    strides = element_strides(in, PyArray_DIMS(array), PyArray_STRIDES(array), ndim,
+                              type.itemsize());
+  }
+  in.desc.view = tensor_view(PyArray_DATA(array), shape, strides, ndim, type, {},
+                             (PyArray_FLAGS(array) & NPY_ARRAY_WRITEABLE) == 0);
+  if (in.desc.has_layout) describe_layout(in.desc);
+}
+
+bool describe_ndarray(inbound& in, const requirements&) {
+  describe_array(in, reinterpret_cast<PyArrayObject*>(in.object));
+  return true;
+}
+
+// A scalar is an immutable value: it travels as a 0-d read-only array that NumPy makes of it.
+bool describe_scalar(inbound& in, const requirements&) {
+  ref array = ref::steal(PyArray_FromScalar(in.object, nullptr));
+  if (!array) return in.refuse_producer_error();
+  describe_array(in, reinterpret_cast<PyArrayObject*>(array.get()));
+  tensor_view& view = in.desc.view;
+  view = tensor_view(view.data(), nullptr, nullptr, 0, view.dtype(), {}, /*read_only=*/true);
+  in.held = own_object(array.get());
+  return true;
+}
+
+bool load_numpy_api() noexcept {
+  static bool loaded = false;
+  if (loaded) return true;
+  if (_import_array() < 0) {
+    PyErr_Clear();
+    return false;
+  }
+  loaded = true;
+  return true;
+}
+
+// Masked arrays keep their mask beside the elements: any exchange would lose it.
+bool is_masked(PyTypeObject* type) noexcept {
+  PyObject* module = loaded_module("numpy.ma");
+  if (module == nullptr) return false;
+  const ref masked = attribute_or_none(module, "MaskedArray");
+  return masked && PyType_Check(masked.get()) &&
+         PyType_IsSubtype(type, reinterpret_cast<PyTypeObject*>(masked.get()));
+}
+
+// ---- target --------------------------------------------------------------------------------
+
+bool prepare_numpy(target_row& row) {
+  const ref module = ref::steal(PyImport_ImportModule("numpy"));
+  if (!module || !load_numpy_api()) {
+    if (!PyErr_Occurred()) PyErr_SetString(PyExc_ImportError, "numpy is installed but broken");
+    return false;
+  }
+  import_ml_dtypes();
+  row.ready = true;
+  return true;
+}
+
+PyObject* wrap_as_ndarray(const tensor_view& view, owner keep, std::uint64_t, framework) {
+  PyArray_Descr* const descr = descriptor_of(view.dtype());
+  if (descr == nullptr) {
+    PyErr_Format(PyExc_TypeError, "numpy has no dtype %s", view.dtype().name().c_str());
+    return nullptr;
+  }
+  ref base = make_holder(std::move(keep));
+  if (!base) return nullptr;
+  npy_intp strides[64];
+  const bool dense = view.strides() == nullptr || view.is_c_contiguous();
+  for (int i = 0; !dense && i < view.ndim(); ++i) {
+    strides[i] = view.strides()[i] * view.dtype().itemsize();
+  }
+  const int flags = view.read_only() ? NPY_ARRAY_CARRAY_RO : NPY_ARRAY_CARRAY;
+  Py_INCREF(descr);
+  PyObject* array = PyArray_NewFromDescr(
+      &PyArray_Type, descr, view.ndim(),
+      reinterpret_cast<npy_intp*>(const_cast<extent*>(view.shape().data())),
+      dense ? nullptr : strides, view.data(), flags, nullptr);
+  if (array == nullptr) return nullptr;
+  if (PyArray_SetBaseObject(reinterpret_cast<PyArrayObject*>(array), base.release()) < 0) {
+    Py_DECREF(array);
+    return nullptr;
+  }
+  return array;
+}
+
+}  // namespace
+
+const source_row numpy_source{"numpy", framework::numpy, describe_ndarray, take_object};
+const source_row numpy_scalar_source{"numpy_scalar", framework::numpy, describe_scalar, take_held};
+
+bool numpy_is_loaded() noexcept {
+  // Both names, so that a half-imported or foreign module called numpy is not taken for it.
+  return loaded_module("numpy") != nullptr &&
+         (loaded_module("numpy._core.multiarray") != nullptr ||
+          loaded_module("numpy.core.multiarray") != nullptr) &&
+         load_numpy_api();
+}
+
+bool look_at_numpy_type(type_entry& e) noexcept {
+  if (!numpy_is_loaded()) return false;
+  if (PyType_IsSubtype(e.type, &PyArray_Type)) {
+    e.row = &numpy_source;
+    e.origin = framework::numpy;
+    if (is_masked(e.type)) {
+      e.origin = framework::other;
+      e.always = reason_set(reason_code::subclass);
+      e.note = "numpy.ma.MaskedArray, whose mask would be lost; pass x.filled(value) or x.data";
+    }
+    return true;
+  }
+  if (PyType_IsSubtype(e.type, &PyGenericArrType_Type)) {
+    e.row = &numpy_scalar_source;
+    return true;
+  }
+  return false;
+}
+
+std::optional<dtype> dtype_from_numpy(PyObject* object) noexcept {
+  ref held;
+  if (!PyArray_DescrCheck(object) && !PyType_Check(object)) {
+    held = attribute_or_none(object, "dtype");
+    if (!held || !PyArray_DescrCheck(held.get())) return std::nullopt;
+    object = held.get();
+  }
+  if (PyType_Check(object) &&
+      !PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(object), &PyGenericArrType_Type)) {
+    held = attribute_or_none(object, "dtype");
+    if (!held || !PyArray_DescrCheck(held.get())) return std::nullopt;
+    object = held.get();
+  }
+  PyArray_Descr* descr = nullptr;
+  if (PyArray_DescrConverter(object, &descr) != NPY_SUCCEED) {
+    PyErr_Clear();
+    return std::nullopt;
+  }
+  held = ref::steal(reinterpret_cast<PyObject*>(descr));
+  const dtype read = dtype_of_number(descr->type_num);
+  if (read.lanes == 0) {
+    PyErr_Format(PyExc_ValueError, "NumPy dtype %S has no DLPack element type", held.get());
+    return std::nullopt;
+  }
+  if (is_swapped(descr)) {
+    PyErr_Format(PyExc_ValueError,
+                 "NumPy dtype %S is in the other byte order, which no result can have; pass "
+                 "dtype.newbyteorder(\"=\")",
+                 held.get());
+    return std::nullopt;
+  }
+  return read;
+}
+
+target_row& numpy_target() noexcept {
+  static target_row row{capabilities_of(framework::numpy), prepare_numpy, wrap_as_ndarray,
+                        same_object};
+  return row;
+}
+
+}  // namespace dlpack_bridge::python

@@ -1,0 +1,60 @@
+#include <dlpack_bridge/python/process_state.hpp>
+
+#include <memory>
+
+#include <dlpack_bridge/python/errors.hpp>
+
+namespace dlpack_bridge::python {
+namespace {
+
+// The name is the version of the struct: change it with every change of process_state.
+constexpr const char* capsule_name = "dlpack_bridge.process_state.1";
+
+process_state* found = nullptr;
+
+// From here on no thread without the GIL may use Python: the interpreter goes away.
+PyObject* on_exit(PyObject*, PyObject*) {
+  state().finalizing.store(true, std::memory_order_release);
+  Py_RETURN_NONE;
+}
+
+bool register_on_exit() noexcept {
+  static PyMethodDef method = {"_dlpack_bridge_on_exit", on_exit, METH_NOARGS, nullptr};
+  const ref hook = ref::steal(PyCFunction_New(&method, nullptr));
+  const ref atexit = ref::steal(PyImport_ImportModule("atexit"));
+  if (!hook || !atexit) return false;
+  return static_cast<bool>(
+      ref::steal(PyObject_CallMethod(atexit.get(), "register", "O", hook.get())));
+}
+
+PyObject* shared_dict() noexcept {
+  PyObject* dict = PyInterpreterState_GetDict(PyInterpreterState_Get());
+  if (dict == nullptr && !PyErr_Occurred()) {
+    PyErr_SetString(PyExc_RuntimeError, "this interpreter has no place for shared state");
+  }
+  return dict;
+}
+
+}  // namespace
+
+process_state& state() noexcept { return *found; }
+
+bool initialize_process_state() noexcept {
+  if (found != nullptr) return true;
+  PyObject* dict = shared_dict();
+  if (dict == nullptr) return false;
+  if (PyObject* capsule = PyDict_GetItemString(dict, capsule_name)) {
+    found = static_cast<process_state*>(PyCapsule_GetPointer(capsule, capsule_name));
+    if (found != nullptr) use_counters(found->counted);
+    return found != nullptr;
+  }
+  // Never freed: arrays may be released until the process is gone.
+  auto made = std::make_unique<process_state>();
+  const ref capsule = ref::steal(PyCapsule_New(made.get(), capsule_name, nullptr));
+  if (!capsule || PyDict_SetItemString(dict, capsule_name, capsule.get()) != 0) return false;
+  found = made.release();
+  use_counters(found->counted);
+  return make_error_types(*found) && register_on_exit();
+}
+
+}  // namespace dlpack_bridge::python

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <dlpack_bridge/python/object.hpp>
+
+#include <atomic>
+
+#include <dlpack_bridge/counters.hpp>
+
+namespace dlpack_bridge::python {
+
+struct exchange_report;
+
+/// An object whose last reference was dropped by a thread without the GIL.
+struct late_release {
+  void* object;
+  void (*release)(void*) noexcept;  ///< called with the GIL
+  late_release* next;
+};
+
+/// What must be one per process. The first binary of the hub that is loaded makes it and hangs it
+/// into the interpreter as a capsule with a versioned name; the others find it there.
+struct process_state {
+  counters counted;
+  std::atomic<late_release*> late{nullptr};
+  std::atomic<bool> drain_scheduled{false};
+  std::atomic<bool> finalizing{false};
+  std::atomic<int> active_traces{0};
+  /// Tells the active traces of an exchange; set by the module that has traces.
+  void (*on_exchange)(const exchange_report&) = nullptr;
+  PyObject* exchange_error = nullptr;
+  PyObject* copy_required_error = nullptr;
+  PyObject* not_an_array_error = nullptr;
+  PyObject* cuda_error = nullptr;
+  PyTypeObject* reason_type = nullptr;
+};
+
+/// Finds or makes the state of this process. Call at module initialisation, with the GIL; false
+/// with a Python error set when that fails. Until then `state()` must not be used.
+bool initialize_process_state() noexcept;
+
+process_state& state() noexcept;
+
+}  // namespace dlpack_bridge::python

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <dlpack_bridge/python/object.hpp>
+
+#include <cstdint>
+
+#include <dlpack_bridge/owner.hpp>
+
+namespace dlpack_bridge::python {
+
+// Owners of Python things. They may be dropped on any thread, with or without the GIL, under
+// foreign locks, and at the end of the process: they never wait for the GIL. Without it the object
+// goes to a queue that the next GIL holder empties; once the interpreter goes away it is leaked.
+
+/// Keeps a Python object alive; makes one reference of its own.
+owner own_object(PyObject* object) noexcept;
+
+/// Keeps a filled Py_buffer of `PyMem_RawMalloc` alive; takes it.
+owner own_buffer(Py_buffer* buffer) noexcept;
+
+/// Empties the queue of late releases. Needs the GIL. Returns how many it released.
+std::int64_t drain_late_releases() noexcept;
+
+}  // namespace dlpack_bridge::python

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include <dlpack/dlpack.h>
+
+namespace dlpack_bridge {
+
+/// A stream as DLPack numbers it, for one device type. Never made from a bare int or a null
+/// pointer: 0 means different things to different libraries.
+class stream_handle {
+ public:
+  /// No stream: host memory, or nobody knows.
+  constexpr stream_handle() noexcept = default;
+
+  stream_handle(int) = delete;
+  stream_handle(std::nullptr_t) = delete;
+
+  /// Reads a protocol number strictly (array API, `__dlpack__`): CUDA knows -1, 1, 2 and handles,
+  /// 0 is ambiguous; ROCm knows -1, 0 and handles, 1 and 2 do not exist. Empty when the number is
+  /// not allowed on the device type.
+  static constexpr std::optional<stream_handle> from_protocol(DLDeviceType type,
+                                                              std::int64_t number) noexcept {
+    const bool rocm = type == kDLROCM;
+    if (!rocm && type != kDLCUDA && type != kDLCUDAManaged) return std::nullopt;
+    if (number < -1 || (rocm ? number == 1 || number == 2 : number == 0)) return std::nullopt;
+    return stream_handle(number, true);
+  }
+
+  /// Reads a raw driver handle (`current_work_stream`, `__cuda_stream__`): NULL is the legacy
+  /// default stream there, protocol number 1.
+  static stream_handle from_native(const void* handle) noexcept {
+    const auto number = reinterpret_cast<std::intptr_t>(handle);
+    return stream_handle(number == 0 ? 1 : number, true);
+  }
+
+  constexpr bool known() const noexcept { return known_; }
+  /// -1: whoever asked does the ordering.
+  constexpr bool no_sync() const noexcept { return known_ && number_ == -1; }
+  /// The number of the DLPack protocol. Precondition: `known()`.
+  constexpr std::int64_t protocol() const noexcept { return number_; }
+
+  friend constexpr bool operator==(stream_handle, stream_handle) noexcept = default;
+
+ private:
+  constexpr stream_handle(std::int64_t number, bool known) noexcept
+      : number_(number), known_(known) {}
+  std::int64_t number_ = 0;
+  bool known_ = false;
+};
+
+}  // namespace dlpack_bridge

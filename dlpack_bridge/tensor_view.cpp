@@ -1,0 +1,76 @@
+#include <dlpack_bridge/tensor_view.hpp>
+
+namespace dlpack_bridge {
+
+tensor_view::tensor_view(const DLTensor& tensor, bool read_only) noexcept
+    : data_(tensor.data), shape_(tensor.shape), strides_(tensor.strides), ndim_(tensor.ndim),
+      dtype_(tensor.dtype), device_(tensor.device), read_only_(read_only) {
+  // On handle devices `data` is an object, and arithmetic on it gives a wild pointer
+  // (pytorch#182924).
+  if (memory_kind_of(tensor.device.device_type) == memory_kind::handle) {
+    byte_offset_ = tensor.byte_offset;
+  } else if (tensor.data != nullptr) {
+    data_ = static_cast<std::byte*>(tensor.data) + tensor.byte_offset;
+  }
+}
+
+std::int64_t tensor_view::size() const noexcept {
+  std::int64_t count = 1;
+  for (const extent n : shape()) count *= n;
+  return count;
+}
+
+std::int64_t tensor_view::nbytes() const noexcept { return dense_bytes(size(), dtype_); }
+
+bool tensor_view::is_c_contiguous() const noexcept {
+  return dlpack_bridge::is_c_contiguous(shape(), strides_);
+}
+
+const char* to_string(defect d) noexcept {
+  switch (d) {
+    case defect::none: return "nothing";
+    case defect::negative_ndim: return "ndim is negative";
+    case defect::null_shape: return "shape is NULL although ndim is not 0";
+    case defect::negative_extent: return "an extent of the shape is negative";
+    case defect::size_overflow: return "the number of elements or bytes overflows 63 bits";
+    case defect::span_overflow: return "the strides reach beyond the address space";
+    case defect::null_data: return "data is NULL although the array has elements";
+  }
+  return "unknown";
+}
+
+defect validate(const DLTensor& tensor) noexcept {
+  if (tensor.ndim < 0) return defect::negative_ndim;
+  if (tensor.ndim > 0 && tensor.shape == nullptr) return defect::null_shape;
+  const std::span<const extent> shape(tensor.shape, static_cast<std::size_t>(tensor.ndim));
+  for (const extent n : shape) {
+    if (n < 0) return defect::negative_extent;
+  }
+  const std::optional<std::int64_t> count = element_count(shape);
+  std::int64_t bits;
+  if (!count || __builtin_mul_overflow(*count, dtype(tensor.dtype).element_bits(), &bits) ||
+      bits > INT64_MAX - 7) {
+    return defect::size_overflow;
+  }
+  if (*count == 0) return defect::none;
+  if (tensor.data == nullptr) return defect::null_data;
+  if (tensor.strides == nullptr) return defect::none;
+
+  // In units of elements first: the bytes follow by one multiplication that is checked too.
+  std::int64_t low = 0, high = 0, bytes;
+  const std::int64_t itemsize = dtype(tensor.dtype).itemsize();
+  for (std::int32_t i = 0; i < tensor.ndim; ++i) {
+    if (shape[i] == 1) continue;  // its stride means nothing, whatever it is
+    std::int64_t reach;
+    if (__builtin_mul_overflow(tensor.strides[i], shape[i] - 1, &reach)) return defect::span_overflow;
+    std::int64_t& end = reach < 0 ? low : high;
+    if (__builtin_add_overflow(end, reach, &end)) return defect::span_overflow;
+  }
+  if (__builtin_mul_overflow(low, itemsize, &bytes) ||
+      __builtin_mul_overflow(high, itemsize, &bytes) || bytes > INT64_MAX - itemsize) {
+    return defect::span_overflow;
+  }
+  return defect::none;
+}
+
+}  // namespace dlpack_bridge

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include <dlpack_bridge/device.hpp>
+#include <dlpack_bridge/dtype.hpp>
+#include <dlpack_bridge/layout.hpp>
+
+namespace dlpack_bridge {
+
+class managed_tensor;
+
+/// A borrowed look at an array: no ownership, valid while its owner lives. Shape and strides stay
+/// where the producer keeps them. Trivially copyable; a view of a dying owner does not compile.
+class tensor_view {
+ public:
+  constexpr tensor_view() noexcept = default;
+
+  /// Looks at a `DLTensor`. `byte_offset` is added to `data` except for devices whose `data` is a
+  /// handle. Nothing is validated: see `managed_tensor::adopt` and `validate`.
+  explicit tensor_view(const DLTensor& tensor, bool read_only = false) noexcept;
+
+  /// Looks at plain memory. `strides` in elements; null means row-major.
+  constexpr tensor_view(void* data, const extent* shape, const extent* strides, std::int32_t ndim,
+                        dlpack_bridge::dtype type, dlpack_bridge::device where = {},
+                        bool read_only = false) noexcept
+      : data_(data), shape_(shape), strides_(strides), ndim_(ndim), dtype_(type), device_(where),
+        read_only_(read_only) {}
+
+  tensor_view(managed_tensor&&) = delete;
+
+  /// Address of the first element, `byte_offset` applied; the handle itself on handle devices.
+  constexpr void* data() const noexcept { return data_; }
+  /// Bytes from a handle to the first element; 0 on devices with addresses.
+  constexpr std::uint64_t byte_offset() const noexcept { return byte_offset_; }
+  constexpr std::int32_t ndim() const noexcept { return ndim_; }
+  constexpr std::span<const extent> shape() const noexcept {
+    return {shape_, static_cast<std::size_t>(ndim_)};
+  }
+  constexpr extent shape(int axis) const noexcept { return shape_[axis]; }
+  /// In elements; null when the producer gave none (row-major).
+  constexpr const extent* strides() const noexcept { return strides_; }
+  constexpr dlpack_bridge::dtype dtype() const noexcept { return dtype_; }
+  constexpr dlpack_bridge::device device() const noexcept { return device_; }
+  constexpr bool read_only() const noexcept { return read_only_; }
+
+  /// Number of elements. Precondition: the shape was validated.
+  std::int64_t size() const noexcept;
+  /// Bytes of the elements when packed densely.
+  std::int64_t nbytes() const noexcept;
+  bool is_c_contiguous() const noexcept;
+
+ private:
+  void* data_ = nullptr;
+  const extent* shape_ = nullptr;
+  const extent* strides_ = nullptr;
+  std::uint64_t byte_offset_ = 0;
+  std::int32_t ndim_ = 0;
+  dlpack_bridge::dtype dtype_;
+  dlpack_bridge::device device_;
+  bool read_only_ = false;
+};
+
+/// Bytes that `count` elements take when packed densely. Precondition: the product fits.
+constexpr std::int64_t dense_bytes(std::int64_t count, dtype type) noexcept {
+  return type.is_packed() ? (count * type.element_bits() + 7) / 8 : count * type.itemsize();
+}
+
+/// What can be wrong with a `DLTensor` that came from outside.
+enum class defect : std::uint8_t {
+  none,
+  negative_ndim,
+  null_shape,
+  negative_extent,
+  size_overflow,   ///< more elements or bytes than an address can reach
+  span_overflow,   ///< the strides leave the address space
+  null_data,       ///< elements but no data
+};
+
+/// A sentence for people, without a full stop: "shape is NULL although ndim is 2".
+const char* to_string(defect d) noexcept;
+
+/// Checks everything that can be checked without reading an element.
+defect validate(const DLTensor& tensor) noexcept;
+
+}  // namespace dlpack_bridge

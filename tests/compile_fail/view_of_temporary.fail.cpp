@@ -1,0 +1,7 @@
+#include <dlpack_bridge/managed_tensor.hpp>
+
+using namespace dlpack_bridge;
+
+managed_tensor produce();
+
+void use() { const tensor_view view(produce()); }

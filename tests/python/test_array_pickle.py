@@ -1,0 +1,121 @@
+"""Pickling: in band below protocol 5, out of band from it on, without a copy where there is none."""
+
+import pickle
+
+import numpy as np
+import pytest
+import samples
+import torch
+from checks import address, assert_same_elements, live
+from producers import export
+
+import dlpack_bridge as db
+
+LAYOUTS = {
+    **samples.PLAIN_LAYOUTS,
+    **samples.MEANINGLESS_STRIDES,
+    **{name: make for name, (make, _) in samples.NEGATIVE_STRIDES.items()},
+    **samples.OVERLAPPING,
+}
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_survives_in_band(layout, protocol):
+    a = LAYOUTS[layout]()
+    again = pickle.loads(pickle.dumps(db.asarray(a), protocol))
+    assert type(again) is db.Array
+    assert again.dtype == a.dtype
+    assert_same_elements(again, a)
+
+
+@pytest.mark.parametrize("dtype", {**samples.COMMON_DTYPES, **samples.SMALL_FLOATS})
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_every_type_survives(dtype, protocol):
+    t = samples.torch_values(dtype)
+    again = pickle.loads(pickle.dumps(db.asarray(t), protocol))
+    assert again.dtype == t.dtype
+    assert_same_elements(db.to_torch(again), t)
+
+
+def test_packed_types_survive():
+    t = torch.tensor([0x21, 0x43], dtype=torch.uint8).view(torch.float4_e2m1fn_x2)
+    again = pickle.loads(pickle.dumps(db.asarray(t), 5))
+    assert db.to_numpy(again, dtype="bits").tolist() == [0x21, 0x43]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_survives_out_of_band(layout):
+    a = LAYOUTS[layout]()
+    buffers = []
+    data = pickle.dumps(db.asarray(a), 5, buffer_callback=buffers.append)
+    again = pickle.loads(data, buffers=buffers)
+    assert_same_elements(again, a)
+
+
+def test_out_of_band_buffers_are_the_memory_itself():
+    a = np.arange(1000.0)
+    buffers = []
+    data = pickle.dumps(db.asarray(a), 5, buffer_callback=buffers.append)
+    assert len(data) < 1000
+    (buffer,) = buffers
+    assert address(np.asarray(buffer.raw())) == address(a)
+
+
+def test_loading_shares_the_buffers_it_is_given():
+    a = np.arange(1000.0)
+    buffers = []
+    data = pickle.dumps(db.asarray(a), 5, buffer_callback=buffers.append)
+    memory = bytearray(buffers[0].raw())
+    again = pickle.loads(data, buffers=[memory])
+    assert again.data_ptr == address(np.frombuffer(memory))
+    assert not again.readonly
+    frozen = pickle.loads(data, buffers=[bytes(memory)])
+    assert frozen.readonly
+
+
+def test_what_is_loaded_in_band_is_fresh_memory():
+    a = np.arange(3.0)
+    again = pickle.loads(pickle.dumps(db.asarray(a)))
+    a[0] = 9
+    assert db.to_numpy(again).tolist() == [0, 1, 2]
+
+
+def test_buffers_keep_the_memory_alive():
+    buffers = []
+    data = pickle.dumps(db.asarray(np.arange(1000.0)), 5, buffer_callback=buffers.append)
+    again = pickle.loads(data, buffers=buffers)
+    del buffers
+    assert db.to_numpy(again).sum() == 499500
+
+
+def test_pickling_leaves_nothing_behind():
+    before = live()
+    for protocol in (2, 3, 4, 5):
+        pickle.loads(pickle.dumps(db.asarray(np.arange(3.0)), protocol))
+    assert live() == before
+
+
+def test_a_buffer_of_the_wrong_size_is_refused():
+    buffers = []
+    data = pickle.dumps(db.asarray(np.arange(1000.0)), 5, buffer_callback=buffers.append)
+    for wrong in (b"", b"short", bytes(7999)):
+        with pytest.raises((ValueError, TypeError, BufferError)):
+            pickle.loads(data, buffers=[wrong])
+
+
+def test_pinned_memory_is_pickled_as_host_memory():
+    again = pickle.loads(pickle.dumps(db.asarray(export(device=(3, 0)).capsule())))
+    assert db.to_numpy(again).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_memory_on_a_device_is_not_pickled():
+    with pytest.raises(db.ExchangeError, match="(?i)device|metal"):
+        pickle.dumps(db.asarray(export(device=(8, 0)).capsule()))
+
+
+def test_containers_with_arrays_survive():
+    tree = {"a": db.asarray(np.arange(3)), "b": [db.asarray(torch.arange(2))]}
+    again = pickle.loads(pickle.dumps(tree))
+    assert db.to_numpy(again["a"]).tolist() == [0, 1, 2]
+    assert db.to_torch(again["b"][0]).tolist() == [0, 1]

@@ -1,0 +1,122 @@
+"""`@compute_in("torch")`: array arguments go in, results come back where the first came from."""
+
+import inspect
+
+import numpy as np
+import pytest
+import torch
+from checks import address, refuses
+
+import dlpack_bridge as db
+
+
+@db.compute_in("torch")
+def double(x):
+    """Doubles."""
+    assert type(x) is torch.Tensor
+    return x * 2
+
+
+@db.compute_in("numpy")
+def add(x, y, *, scale=1, label=None):
+    assert type(x) is np.ndarray and type(y) is np.ndarray
+    assert label is None or type(label) is str
+    return (x + y) * scale
+
+
+def test_numpy_in_numpy_out():
+    result = double(np.arange(3.0))
+    assert type(result) is np.ndarray and result.tolist() == [0, 2, 4]
+
+
+def test_torch_in_torch_out():
+    result = add(torch.arange(3), torch.ones(3, dtype=torch.int64))
+    assert type(result) is torch.Tensor and result.tolist() == [1, 2, 3]
+
+
+def test_an_array_of_the_hub_in_and_out():
+    result = double(db.asarray(np.arange(3.0)))
+    assert type(result) is db.Array and db.to_numpy(result).tolist() == [0, 2, 4]
+
+
+def test_the_first_array_argument_decides():
+    assert type(add(torch.ones(3), np.ones(3, "f4"))) is torch.Tensor
+    assert type(add(np.ones(3, "f4"), torch.ones(3))) is np.ndarray
+
+
+def test_keyword_arguments_are_arguments():
+    result = add(x=torch.ones(3), y=np.ones(3, "f4"), scale=3, label="text")
+    assert type(result) is torch.Tensor and result.tolist() == [6, 6, 6]
+
+
+def test_other_arguments_pass_untouched():
+    marker = object()
+
+    @db.compute_in("torch")
+    def probe(number, x, text, thing=None):
+        assert (number, text, thing) == (3, "text", marker)
+        return x
+
+    assert type(probe(3, np.zeros(2), "text", thing=marker)) is np.ndarray
+
+
+def test_arguments_are_shared():
+    a = np.arange(3.0)
+
+    @db.compute_in("torch")
+    def change(x):
+        x[0] = 9
+        return x
+
+    result = change(a)
+    assert a[0] == 9 and address(result) == address(a)
+
+
+def test_several_results_come_back():
+    @db.compute_in("torch")
+    def both(x):
+        return x + 1, [x + 2], {"three": x + 3}
+
+    first, (second,), third = both(np.zeros(2))
+    assert [type(r) for r in (first, second, third["three"])] == [np.ndarray] * 3
+    assert third["three"].tolist() == [3, 3]
+
+
+def test_results_that_are_no_arrays_stay():
+    @db.compute_in("torch")
+    def describe(x):
+        return x.shape[0], "text", None
+
+    assert describe(np.zeros(2)) == (2, "text", None)
+
+
+def test_the_name_and_the_words_of_the_function_stay():
+    assert double.__name__ == "double" and double.__doc__ == "Doubles."
+    assert list(inspect.signature(add).parameters) == ["x", "y", "scale", "label"]
+
+
+def test_errors_of_the_function_pass_through():
+    @db.compute_in("torch")
+    def fails(x):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        fails(np.zeros(2))
+
+
+def test_refusals_are_refusals():
+    with refuses("requires_grad"):
+        add(torch.ones(3, requires_grad=True), np.ones(3))
+    with refuses("dtype"):
+        double(np.array([None]))
+
+
+def test_methods_can_be_decorated():
+    class Model:
+        factor = 3
+
+        @db.compute_in("torch")
+        def apply(self, x):
+            return x * self.factor
+
+    assert Model().apply(np.ones(2)).tolist() == [3, 3]

@@ -1,0 +1,88 @@
+"""What importing the package does, and above all what it does not do."""
+
+from pathlib import Path
+
+import isolated
+import pytest
+
+import dlpack_bridge as db
+
+FRAMEWORKS = ("numpy", "torch", "jax", "cupy", "tensorflow", "tvm_ffi", "ml_dtypes")
+
+
+def test_import_loads_no_framework():
+    out = isolated.expect_clean(
+        "import sys, dlpack_bridge\n"
+        f"print([name for name in {FRAMEWORKS} if name in sys.modules])"
+    )
+    assert out == "[]\n"
+
+
+def test_import_starts_no_thread():
+    out = isolated.expect_clean(
+        "import os, dlpack_bridge\nprint(len(os.listdir('/proc/self/task')))"
+    )
+    assert out == "1\n"
+
+
+def test_import_opens_no_driver_and_no_libtorch():
+    out = isolated.expect_clean(
+        "import dlpack_bridge\n"
+        "maps = open('/proc/self/maps').read()\n"
+        "print([name for name in ('libcuda', 'libcudart', 'libtorch', 'libc10') if name in maps])"
+    )
+    assert out == "[]\n"
+
+
+def test_import_prints_nothing_and_warns_about_nothing():
+    assert isolated.expect_clean("import dlpack_bridge", options=("-W", "error")) == ""
+
+
+def test_import_works_from_any_folder(tmp_path):
+    script = f"import os; os.chdir({str(tmp_path)!r}); import dlpack_bridge as d; print(d.__file__)"
+    assert isolated.expect_clean(script).strip() == db.__file__
+
+
+def test_buffers_are_exchanged_without_numpy_and_torch():
+    out = isolated.expect_clean(
+        "import sys\n"
+        "sys.modules['numpy'] = sys.modules['torch'] = None\n"
+        "import dlpack_bridge as db\n"
+        "array = db.asarray(bytearray(b'abc'))\n"
+        "print(array.shape, array.dtype == 'uint8', array.memoryview().tolist())"
+    )
+    assert out == "(3,) True [97, 98, 99]\n"
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize("call", ["convert", "plan"])
+def test_a_target_that_is_not_installed_is_an_import_error_naming_the_package(name, call):
+    out = isolated.expect_clean(
+        "import sys\n"
+        f"sys.modules[{name!r}] = None\n"
+        "import dlpack_bridge as db\n"
+        "try:\n"
+        f"    db.{call}(bytearray(4), {name!r})\n"
+        "except ImportError as error:\n"
+        "    print(error)\n"
+        "print(db.stats().live_arrays)"
+    )
+    message, alive = out.strip().rsplit("\n", 1)
+    assert name in message
+    assert alive == "0"
+
+
+def test_the_package_carries_its_types():
+    folder = Path(db.__file__).parent
+    assert (folder / "py.typed").exists()
+    assert list(folder.glob("*.pyi"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    "to_numpy to_torch convert asarray from_dlpack plan trace info shares_memory stats "
+    "record_stream collect convert_tree compute_in dtype Array Plan Reason ExchangeError "
+    "CopyRequiredError NotAnArrayError CudaError".split(),
+)
+def test_every_public_name_is_there(name):
+    assert callable(getattr(db, name))

@@ -1,0 +1,118 @@
+"""`db.shares_memory`: exact, across frameworks, for every layout NumPy can make."""
+
+import isolated
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+from numpy.lib.stride_tricks import as_strided, sliding_window_view
+from producers import export
+
+import dlpack_bridge as db
+
+
+def test_results_of_the_hub_share_with_their_source():
+    a = np.arange(12.0)
+    t, array = db.to_torch(a), db.asarray(a)
+    for x in (a, t, array):
+        for y in (a, t, array):
+            assert db.shares_memory(x, y) is True
+    assert db.shares_memory(a, db.to_torch(a, copy=True)) is False
+
+
+BASE = np.arange(48.0)
+PAIRS = {
+    "halves": (BASE[:24], BASE[24:], False),
+    "overlapping halves": (BASE[:25], BASE[24:], True),
+    "even and odd": (BASE[::2], BASE[1::2], False),
+    "even and every third": (BASE[::2], BASE[::3], True),
+    "reversed": (BASE, BASE[::-1], True),
+    "reversed even and odd": (BASE[::-2], BASE[::2], False),
+    "columns": (BASE.reshape(6, 8)[:, :3], BASE.reshape(6, 8)[:, 3:], False),
+    "crossing columns and rows": (BASE.reshape(6, 8)[:, 3], BASE.reshape(6, 8)[2], True),
+    "transposed": (BASE.reshape(6, 8).T[:2], BASE.reshape(6, 8)[:, 1:3], True),
+    "blocks": (BASE.reshape(6, 8)[:3, :4], BASE.reshape(6, 8)[3:, 4:], False),
+    "broadcast": (np.broadcast_to(BASE[3], (5, 5)), BASE[3:4], True),
+    "broadcast elsewhere": (np.broadcast_to(BASE[3], (5, 5)), BASE[4:], False),
+    "windows": (sliding_window_view(BASE[:10], 3), BASE[9:], True),
+    "windows before": (sliding_window_view(BASE[:10], 3), BASE[10:], False),
+    "empty": (BASE[:0], BASE, False),
+    "0-d": (BASE[5:6].reshape(()), BASE[5:], True),
+    "other width": (BASE.view("f4")[1::2], BASE.view("f4")[::2], False),
+    "bytes within elements": (BASE[2:3].view("u1")[4:], BASE[2:3], True),
+    "real and imaginary": (BASE.view("c16").real, BASE.view("c16").imag, False),
+}
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_pairs_of_numpy_arrays(pair):
+    x, y, expected = PAIRS[pair]
+    assert db.shares_memory(x, y) is expected
+    assert db.shares_memory(y, x) is expected
+    assert np.shares_memory(x, y) is expected
+
+
+def test_tensors_and_other_sources():
+    t = torch.arange(12.0)
+    assert db.shares_memory(t[::2], t[1::2]) is False
+    assert db.shares_memory(t[2:5], t.numpy()[4:]) is True
+    assert db.shares_memory(t.reshape(3, 4).t(), t[11:]) is True
+    data = bytearray(16)
+    assert db.shares_memory(data, memoryview(data)[8:]) is True
+    assert db.shares_memory(data, bytearray(16)) is False
+    assert db.shares_memory(t.requires_grad_(True), t.detach()) is True
+
+
+def axes():
+    return st.lists(
+        st.tuples(st.integers(1, 5), st.integers(-9, 9)), min_size=1, max_size=3
+    ).map(lambda pairs: tuple(zip(*pairs)))
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(axes(), axes(), st.integers(400, 430), st.integers(400, 430))
+def test_any_two_strided_views_agree_with_numpy(first, second, start, other_start):
+    data = np.zeros(1024, dtype=np.uint8)
+
+    def view(axes, offset):
+        shape, strides = axes
+        return as_strided(data[offset:], shape, strides)
+
+    x, y = view(first, start), view(second, other_start)
+    assert db.shares_memory(x, y) is np.shares_memory(x, y)
+
+
+HARD = """
+import numpy as np, dlpack_bridge as db, dlpack_lab as lab
+def tensor(start, strides):
+    e = lab.Export(1 << 40 | start, (7,) * len(strides), strides, dtype=(1, 8, 1))
+    return e.capsule()
+answers = []
+for seed in range(6):
+    r = np.random.default_rng(seed)
+    a = tuple(int(v) for v in r.integers(10**9, 10**10, 10))
+    b = tuple(int(v) for v in r.integers(10**9, 10**10, 10))
+    try:
+        answers.append(type(db.shares_memory(tensor(0, a), tensor(int(sum(b)) // 3, b))).__name__)
+    except ValueError as error:
+        answers.append("ValueError" if str(error) else "silent")
+print(set(answers) <= {"bool", "ValueError"})
+"""
+
+
+def test_a_search_that_is_too_long_is_given_up_with_a_value_error():
+    assert isolated.expect_clean(HARD, timeout=60) == "True\n"
+
+
+@pytest.mark.parametrize("pair", [(1, np.zeros(3)), (np.zeros(3), [1]), (None, None)])
+def test_what_is_no_array_is_a_type_error(pair):
+    with pytest.raises(db.NotAnArrayError):
+        db.shares_memory(*pair)
+
+
+def test_capsules_are_looked_at_and_not_consumed():
+    source = export()
+    first, second = source.capsule(), source.capsule()
+    assert db.shares_memory(first, second) is True
+    del first, second
+    assert source.deleter_calls == 2

@@ -1,0 +1,252 @@
+"""Everything that is an array: buffers, interfaces, scalars, and DLPack producers of others."""
+
+import array as array_module
+import ctypes
+import gc
+import mmap
+import sys
+from multiprocessing import shared_memory
+
+import numpy as np
+import pytest
+import samples
+import torch
+from checks import address, assert_same_elements, codes, plan_of, refuses
+from producers import ByInterface
+
+import dlpack_bridge as db
+
+
+def test_bytes_are_read_only_uint8():
+    data = b"abc"
+    a = db.to_numpy(data)
+    assert a.dtype == np.uint8 and a.tolist() == [97, 98, 99]
+    assert not a.flags.writeable
+    assert address(a) == address(np.frombuffer(data, "u1"))
+
+
+def test_bytearrays_are_shared_writable():
+    data = bytearray(b"abc")
+    t = db.to_torch(data)
+    assert t.dtype is torch.uint8
+    t[0] = 0
+    assert data == b"\x00bc"
+
+
+@pytest.mark.parametrize(
+    "code, dtype",
+    [("b", "i1"), ("B", "u1"), ("h", "i2"), ("H", "u2"), ("i", "i4"), ("I", "u4")]
+    + [("l", "long"), ("L", "ulong"), ("q", "i8"), ("Q", "u8"), ("f", "f4"), ("d", "f8")],
+)
+def test_array_array_of_every_number(code, dtype):
+    source = array_module.array(code, [1, 2, 3])
+    a = db.to_numpy(source)
+    assert a.dtype == np.dtype(dtype) and a.tolist() == [1, 2, 3]
+    assert address(a) == source.buffer_info()[0] and a.flags.writeable
+
+
+@pytest.mark.parametrize("dtype", samples.COMMON_DTYPES)
+def test_memoryviews_of_every_type(dtype):
+    a = samples.numpy_values(dtype)
+    t = db.to_torch(memoryview(a))
+    assert t.dtype is getattr(torch, dtype) and t.data_ptr() == address(a)
+    assert_same_elements(t, a)
+
+
+@pytest.mark.parametrize("layout", {**samples.PLAIN_LAYOUTS, **samples.MEANINGLESS_STRIDES})
+def test_memoryviews_of_every_layout(layout):
+    a = {**samples.PLAIN_LAYOUTS, **samples.MEANINGLESS_STRIDES}[layout]()
+    result = db.to_numpy(memoryview(a))
+    assert_same_elements(result, a)
+    if a.size:
+        assert address(result) == address(a)
+
+
+def test_memoryviews_backwards_and_cast():
+    data = memoryview(bytearray(range(12)))
+    assert db.to_numpy(data[::-1]).tolist() == list(range(11, -1, -1))
+    cast = data.cast("H", shape=[2, 3])
+    a = db.to_numpy(cast)
+    assert a.shape == (2, 3) and a.dtype == np.uint16 and a.tolist() == cast.tolist()
+
+
+def test_ctypes_arrays_are_buffers():
+    numbers = (ctypes.c_double * 3)(1, 2, 3)
+    a = db.to_numpy(numbers)
+    a[0] = 7
+    assert list(numbers) == [7, 2, 3]
+    grid = ((ctypes.c_int32 * 3) * 2)()
+    assert db.to_torch(grid).shape == (2, 3)
+
+
+def test_structures_are_refused():
+    class Pair(ctypes.Structure):
+        _fields_ = [("a", ctypes.c_int32), ("b", ctypes.c_double)]
+
+    with refuses("dtype"):
+        db.to_numpy((Pair * 2)())
+
+
+def test_a_memory_map_cannot_be_closed_under_a_view(tmp_path):
+    path = tmp_path / "data"
+    path.write_bytes(bytes(range(16)))
+    with open(path, "r+b") as stream:
+        mapped = mmap.mmap(stream.fileno(), 0)
+    t = db.to_torch(mapped)
+    with pytest.raises(BufferError):
+        mapped.close()
+    t[0] = 255
+    assert mapped[0] == 255
+    del t
+    mapped.close()
+
+
+@pytest.mark.parametrize("to", ["numpy", "torch", "array"])
+def test_shared_memory_cannot_be_closed_under_a_view(to):
+    shared = shared_memory.SharedMemory(create=True, size=64)
+    try:
+        result = db.convert(shared.buf, to)
+        with pytest.raises(BufferError):
+            shared.close()
+        assert db.to_numpy(result).nbytes >= 64
+        del result
+        gc.collect()
+        shared.close()
+    finally:
+        shared.unlink()
+
+
+def test_a_bytearray_cannot_be_resized_under_a_view():
+    data = bytearray(8)
+    array = db.asarray(data)
+    with pytest.raises(BufferError):
+        data.append(1)
+    del array
+    data.append(1)
+
+
+def test_a_copied_buffer_is_let_go_at_once():
+    data = bytearray(8)
+    copied = db.to_torch(data, copy=True)
+    data.append(1)
+    assert copied.numel() == 8
+
+
+@pytest.mark.parametrize(
+    "scalar", [np.float64(2.5), np.float32(2.5), np.int16(2), np.uint8(2), np.bool_(True), np.complex64(2j)]
+)
+@pytest.mark.parametrize("to", ["numpy", "torch", "array"])
+def test_numpy_scalars_are_arrays_without_dimensions(scalar, to):
+    result = db.to_numpy(db.convert(scalar, to))
+    assert result.shape == () and result.dtype == scalar.dtype
+    assert result[()] == scalar
+
+
+def test_a_numpy_scalar_never_changes():
+    scalar = np.float64(2.5)
+    db.to_torch(scalar).fill_(9)
+    assert scalar == 2.5
+
+
+def test_a_datetime_scalar_is_refused_by_name():
+    with refuses("dtype", says=["datetime64"]):
+        db.to_torch(np.datetime64("2024-01-01", "s"))
+
+
+@pytest.mark.parametrize("layout", {**samples.PLAIN_LAYOUTS, **samples.MEANINGLESS_STRIDES})
+def test_the_array_interface_of_every_layout(layout):
+    a = {**samples.PLAIN_LAYOUTS, **samples.MEANINGLESS_STRIDES}[layout]()
+    result = db.to_numpy(ByInterface(a))
+    assert_same_elements(result, a)
+    if a.size:
+        assert address(result) == address(a)
+
+
+@pytest.mark.parametrize("dtype", samples.COMMON_DTYPES)
+def test_the_array_interface_of_every_type(dtype):
+    a = samples.numpy_values(dtype)
+    t = db.to_torch(ByInterface(a))
+    assert t.dtype is getattr(torch, dtype) and t.data_ptr() == address(a)
+
+
+@pytest.mark.parametrize("strides", [None, (24, 8), [24, 8]])
+def test_strides_of_the_interface_are_none_a_tuple_or_a_list(strides):
+    a = np.arange(6.0).reshape(2, 3)
+    result = db.to_numpy(ByInterface(a, strides=strides))
+    assert result.tolist() == a.tolist() and address(result) == address(a)
+
+
+def test_the_interface_without_strides_at_all():
+    source = ByInterface(np.arange(6.0).reshape(2, 3))
+    del source.interface["strides"]
+    assert db.to_torch(source).shape == (2, 3)
+
+
+def test_read_only_foreign_and_unknown_types_of_the_interface():
+    frozen = np.arange(3.0)
+    frozen.flags.writeable = False
+    assert not db.to_numpy(ByInterface(frozen)).flags.writeable
+    swapped = np.arange(3, dtype=np.dtype("i4").newbyteorder("S"))
+    assert codes(plan_of(ByInterface(swapped), "array").reasons) == {"byte_order"}
+    assert db.to_numpy(ByInterface(swapped)).tolist() == [0, 1, 2]
+    with refuses("dtype"):
+        db.to_numpy(ByInterface(np.zeros(3, "M8[s]")))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"strides": (8,)},
+        {"strides": (8, 8, 8)},
+        {"strides": "24"},
+        {"shape": (-2, 3)},
+        {"shape": (2**40, 2**40)},
+        {"shape": 6},
+        {"shape": ("2", "3")},
+        {"shape": None},
+        {"typestr": "nonsense"},
+        {"typestr": 3},
+        {"data": (0, False)},
+        {"data": ("x", False)},
+        {"data": (1,)},
+        {"data": 17},
+    ],
+)
+def test_a_malformed_interface_is_one_clear_error(fields):
+    with refuses():
+        db.to_numpy(ByInterface(np.arange(6.0).reshape(2, 3), **fields))
+
+
+def test_an_interface_keeps_its_owner_alive():
+    source = ByInterface(np.arange(1000.0))
+    before = sys.getrefcount(source)
+    result = db.to_numpy(source)
+    assert sys.getrefcount(source) == before + 1
+    del source
+    assert result.sum() == 499500
+
+
+def test_tvm_tensors_are_sources():
+    tvm_ffi = pytest.importorskip("tvm_ffi")
+    a = np.arange(6, dtype="f4").reshape(2, 3)
+    tensor = tvm_ffi.from_dlpack(a)
+    for to in ("numpy", "torch", "array"):
+        result = db.convert(tensor, to)
+        assert address(result) == address(a)
+        assert_same_elements(result, a)
+
+
+def test_arrays_of_the_array_api_are_sources():
+    strict = pytest.importorskip("array_api_strict")
+    x = strict.reshape(strict.arange(6, dtype=strict.float64), (2, 3))
+    t = db.to_torch(x)
+    assert t.tolist() == [[0, 1, 2], [3, 4, 5]]
+    t[0, 0] = 5
+    assert float(x[0, 0]) == 5
+
+
+def test_torch_storage_of_a_module_is_shared():
+    layer = torch.nn.Linear(3, 2)
+    weight = db.to_numpy(layer.weight, detach=True)
+    weight[...] = 1
+    assert layer.weight.sum().item() == 6

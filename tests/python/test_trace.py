@@ -1,0 +1,193 @@
+"""`with db.trace()`: every exchange of this thread and context, and why it copied."""
+
+import asyncio
+import contextvars
+import threading
+
+import numpy as np
+import pytest
+import torch
+from cases import CASES
+from checks import codes, live, plan_of
+
+import dlpack_bridge as db
+
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_exchange_leaves_a_record_that_equals_its_plan(name):
+    case = CASES[name]
+    x = case.make()
+    plan = plan_of(x, case.to, **case.keywords)
+    result = None
+    with db.trace() as trace:
+        try:
+            result = db.convert(x, case.to, **case.keywords)
+        except db.ExchangeError:
+            pass
+    if result is x:
+        assert list(trace.records) == []
+        return
+    (record,) = trace.records
+    assert record.action == plan.action
+    assert record.nbytes == (plan.nbytes if plan.action != "refuse" else 0)
+    assert str(record.source) == str(plan.source)
+    assert str(record.target) == str(plan.target)
+    assert record.protocol == plan.protocol
+    if plan.action != "refuse":
+        assert codes(record.reasons) == codes(plan.reasons)
+    assert trace.copied_bytes == record.nbytes
+
+
+def test_records_stand_in_order_and_add_up():
+    a = np.arange(6.0)
+    with db.trace() as trace:
+        db.to_torch(a)
+        db.to_torch(a, dtype="float32")
+        db.asarray(a, copy=True)
+    assert [record.action for record in trace.records] == ["share", "copy", "copy"]
+    assert [record.nbytes for record in trace.records] == [0, 24, 48]
+    assert trace.copied_bytes == 72
+
+
+@pytest.mark.parametrize(
+    "exchange",
+    [
+        lambda: db.to_torch(np.arange(3.0)),
+        lambda: db.to_numpy(torch.arange(3.0)),
+        lambda: db.asarray(np.arange(3.0)),
+        lambda: db.from_dlpack(np.arange(3.0)),
+        lambda: db.convert(np.arange(3.0), "torch"),
+        lambda: db.convert_tree([np.arange(3.0)], "torch"),
+    ],
+    ids=["to_torch", "to_numpy", "asarray", "from_dlpack", "convert", "convert_tree"],
+)
+def test_every_function_is_traced(exchange):
+    with db.trace() as trace:
+        exchange()
+    assert len(trace.records) == 1
+
+
+def test_nothing_is_recorded_outside_the_block():
+    a = np.arange(3.0)
+    db.to_torch(a)
+    with db.trace() as trace:
+        pass
+    db.to_torch(a)
+    assert list(trace.records) == [] and trace.copied_bytes == 0
+
+
+def test_plans_are_not_exchanges():
+    with db.trace() as trace:
+        db.plan(np.arange(3.0), "torch", copy=True)
+    assert list(trace.records) == []
+
+
+def test_the_block_may_end_with_an_error():
+    with pytest.raises(ZeroDivisionError):
+        with db.trace() as trace:
+            db.to_torch(np.arange(3.0))
+            raise ZeroDivisionError
+    assert len(trace.records) == 1
+    db.to_torch(np.arange(3.0))
+    assert len(trace.records) == 1
+
+
+def test_refused_exchanges_are_on_record():
+    with db.trace() as trace:
+        with pytest.raises(db.ExchangeError):
+            db.to_numpy(torch.ones(3, requires_grad=True))
+    (record,) = trace.records
+    assert record.action == "refuse"
+    assert "requires_grad" in str(trace)
+
+
+def test_nested_traces_both_see_the_exchange():
+    with db.trace() as outer:
+        db.to_torch(np.arange(3.0))
+        with db.trace() as inner:
+            db.to_torch(np.arange(3.0))
+    assert (len(outer.records), len(inner.records)) == (2, 1)
+
+
+def test_other_threads_are_not_recorded():
+    with db.trace() as trace:
+        thread = threading.Thread(target=lambda: db.to_torch(np.arange(3.0)))
+        thread.start()
+        thread.join()
+    assert list(trace.records) == []
+
+
+def test_each_thread_has_its_own_trace():
+    counts = {}
+    barrier = threading.Barrier(4)
+
+    def work(n):
+        with db.trace() as trace:
+            barrier.wait()
+            for _ in range(n):
+                db.to_torch(np.arange(3.0))
+            barrier.wait()
+            counts[n] = len(trace.records)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in (1, 2, 3, 4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert counts == {1: 1, 2: 2, 3: 3, 4: 4}
+
+
+def test_a_copied_context_is_recorded():
+    with db.trace() as trace:
+        contextvars.copy_context().run(db.to_torch, np.arange(3.0))
+    assert len(trace.records) == 1
+
+
+def test_another_context_is_not_recorded():
+    other = contextvars.copy_context()
+    with db.trace() as trace:
+        other.run(db.to_torch, np.arange(3.0))
+    assert list(trace.records) == []
+
+
+def test_tasks_are_recorded_where_their_context_says():
+    async def exchange():
+        await asyncio.sleep(0)
+        db.to_torch(np.arange(3.0))
+
+    async def traced():
+        with db.trace() as trace:
+            await exchange()
+            await asyncio.sleep(0)
+        return len(trace.records)
+
+    async def main():
+        return await asyncio.gather(traced(), exchange(), exchange(), traced())
+
+    assert asyncio.run(main()) == [1, None, None, 1]
+
+
+def test_a_trace_can_be_read_by_a_person():
+    with db.trace() as trace:
+        db.to_torch(np.arange(6.0)[::-1])
+        db.to_numpy(torch.arange(3.0))
+    text = str(trace)
+    for word in ("numpy", "torch", "copy", "share", "negative_stride", "48"):
+        assert word in text, text
+    assert "negative_stride" in str(trace.records[0])
+
+
+def test_a_trace_keeps_no_array_alive():
+    before = live()
+    with db.trace() as trace:
+        db.to_torch(np.arange(3.0))
+        db.asarray(np.arange(3.0), copy=True)
+    assert live() == before
+    assert len(trace.records) == 2
+
+
+def test_records_have_stream_waits_and_there_are_none_on_the_host():
+    with db.trace() as trace:
+        db.to_torch(np.arange(3.0))
+    assert tuple(trace.records[0].waits) == ()

@@ -1,0 +1,127 @@
+"""`convert_tree`: the same tree with every array converted."""
+
+import collections
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from checks import address, live, refuses
+from producers import Producer, export
+
+import dlpack_bridge as db
+
+Point = collections.namedtuple("Point", "x y")
+
+
+@dataclasses.dataclass
+class Batch:
+    inputs: object
+    labels: object
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    data: object
+
+
+def test_every_container_keeps_its_type_and_order():
+    tree = {
+        "list": [np.arange(3.0), np.arange(2)],
+        "tuple": (np.zeros(1),),
+        "point": Point(np.zeros(2), np.ones(2)),
+        "batch": Batch(np.zeros((2, 2)), np.zeros(2, "i8")),
+        "frozen": Frozen(np.zeros(3)),
+        "nested": {"deep": [({"er": np.float32(1)},)]},
+        3: np.zeros(1),
+    }
+    result = db.convert_tree(tree, "torch")
+    assert list(result) == list(tree)
+    assert type(result["list"]) is list and len(result["list"]) == 2
+    assert type(result["tuple"]) is tuple
+    assert type(result["point"]) is Point and result["point"].y.tolist() == [1, 1]
+    assert type(result["batch"]) is Batch and result["batch"].labels.dtype is torch.int64
+    assert type(result["frozen"]) is Frozen
+    assert type(result["nested"]["deep"][0][0]["er"]) is torch.Tensor
+    assert type(result[3]) is torch.Tensor
+
+
+def test_the_given_tree_is_left_as_it_is():
+    a = np.arange(3.0)
+    tree = {"a": [a], "b": Batch(a, a)}
+    result = db.convert_tree(tree, "torch")
+    assert tree["a"][0] is a and tree["b"].inputs is a
+    assert result["a"] is not tree["a"] and result["b"] is not tree["b"]
+
+
+def test_leaves_are_shared_where_they_can_be():
+    a = np.arange(3.0)
+    result = db.convert_tree([a, a[::-1]], "torch")
+    assert address(result[0]) == address(a)
+    assert result[1].tolist() == [2, 1, 0]
+
+
+def test_leaves_of_any_framework():
+    tree = [np.zeros(2), torch.zeros(2), db.asarray(np.zeros(2)), Producer(export([0.0, 0.0])), b"ab"]
+    assert {type(leaf) for leaf in db.convert_tree(tree, "numpy")} == {np.ndarray}
+    assert {type(leaf) for leaf in db.convert_tree(tree, torch)} == {torch.Tensor}
+    assert {type(leaf) for leaf in db.convert_tree(tree, "array")} == {db.Array}
+
+
+def test_a_single_array_is_a_tree():
+    assert type(db.convert_tree(np.zeros(3), "torch")) is torch.Tensor
+
+
+@pytest.mark.parametrize("empty", [{}, [], (), {"a": []}])
+def test_empty_containers_stay(empty):
+    assert db.convert_tree(empty, "torch") == empty
+
+
+def test_keywords_are_those_of_convert():
+    a = np.arange(6.0).reshape(2, 3)
+    result = db.convert_tree({"a": a.T}, "torch", dtype="float32", copy=True, order="C")
+    assert result["a"].dtype is torch.float32 and result["a"].is_contiguous()
+    with pytest.raises(db.CopyRequiredError):
+        db.convert_tree([a, a[::-1]], "torch", copy=False)
+    with refuses("requires_grad"):
+        db.convert_tree([torch.ones(3, requires_grad=True)], "numpy")
+    assert db.convert_tree([torch.ones(1, requires_grad=True)], "numpy", detach=True)[0][0] == 1
+
+
+@pytest.mark.parametrize("leaf", [3, 2.5, "text", None, object(), {1, 2}])
+def test_other_leaves_are_refused_unless_they_shall_be_kept(leaf):
+    tree = {"a": np.zeros(2), "b": [leaf]}
+    with pytest.raises(db.NotAnArrayError) as caught:
+        db.convert_tree(tree, "torch")
+    assert type(leaf).__name__ in str(caught.value)
+    kept = db.convert_tree(tree, "torch", leaves="keep")
+    assert kept["b"][0] is leaf and type(kept["a"]) is torch.Tensor
+
+
+def test_kept_leaves_do_not_hide_refusals():
+    with refuses("dtype"):
+        db.convert_tree([np.array([None])], "torch", leaves="keep")
+
+
+@pytest.mark.parametrize("leaves", ["drop", "", 3])
+def test_leaves_is_keep_or_nothing(leaves):
+    with pytest.raises((ValueError, TypeError)):
+        db.convert_tree([np.zeros(2)], "torch", leaves=leaves)
+
+
+def test_a_failure_in_the_middle_leaves_nothing_behind():
+    before = live()
+    with pytest.raises(db.ExchangeError):
+        db.convert_tree([np.zeros(2), {"a": np.zeros(2)}, np.array([None])], "torch")
+    assert live() == before
+
+
+def test_an_array_that_occurs_twice_is_shared_twice():
+    a = np.arange(3.0)
+    first, second = db.convert_tree([a, a], "torch")
+    assert first.data_ptr() == second.data_ptr() == address(a)
+
+
+def test_a_hundred_thousand_leaves():
+    leaves = [np.zeros(1)] * 100_000
+    assert len(db.convert_tree(leaves, "torch")) == 100_000
