@@ -31,12 +31,14 @@ pip  = $(python) -m pip install -qq --constraint requirements/constraints.txt
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
-	@echo 'make build    the wheel, installed into .venv (the same as make install)'
+	@echo 'make build    the wheel, installed into .venv; make install is the same'
+	@echo
 	@echo 'make test-cpp, make test-python    one half of the tests'
-	@echo 'make sanitize the C++ tests under ASan + UBSan and under TSan'
-	@echo 'make valgrind the C++ tests under valgrind'
-	@echo 'make test-old-torch  the Python tests with a torch that has no exchange table'
-	@echo 'make lint, make format, make clean, make distclean'
+	@echo 'make sanitize                      the C++ tests under ASan and UBSan, and under TSan'
+	@echo 'make valgrind                      the C++ tests under valgrind'
+	@echo 'make test-old-torch                the Python tests with a torch without exchange table'
+	@echo 'make lint, make format             clang-format and ruff'
+	@echo 'make clean, make distclean         without and with .venv and the caches'
 
 # ---- environment ---------------------------------------------------------------------------------
 
@@ -177,7 +179,7 @@ valgrind: cpp-cpp
 	done
 
 cpp_files    = $(shell find dlpack_bridge bindings tests -name '*.[ch]pp')
-python_files := bindings tests $(wildcard docs)
+python_files := bindings tests docs/examples
 
 $(stamps)/lint: requirements/lint.txt requirements/constraints.txt $(stamps)/venv
 	$(say) 'Installing the linters into $(VENV): clang-format, ruff'

@@ -15,6 +15,9 @@ namespace hub = dlpack_bridge::python;
 
 PYBIND11_MODULE(_core, m) {
   if (!hub::initialize_python()) throw py::error_already_set();
+  // Users see one module: functions and types made here name the package as theirs.
+  const py::object own_name = m.attr("__name__");
+  m.attr("__name__") = "dlpack_bridge";
   if (PyModule_AddFunctions(m.ptr(), hub::entry_methods()) != 0) throw py::error_already_set();
   m.attr("Array") = py::handle(reinterpret_cast<PyObject*>(hub::array_type()));
   m.attr("dtype") = py::handle(reinterpret_cast<PyObject*>(hub::dtype_type()));
@@ -26,4 +29,5 @@ PYBIND11_MODULE(_core, m) {
   m.attr("CudaError") = py::handle(hub::state().cuda_error);
   m.attr("__version__") = DLPACK_BRIDGE_VERSION_STRING;
   dlpack_bridge::bindings::add_reports(m);
+  m.attr("__name__") = own_name;
 }

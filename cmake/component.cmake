@@ -42,6 +42,7 @@ function(dlpack_bridge_own_code target)
     VISIBILITY_INLINES_HIDDEN ON)
   # GCC takes an enumerator of an enum class for one that shadows: its -Wshadow is for locals only.
   target_compile_options(${target} PRIVATE
-    -Wall -Wextra -Wconversion -Wnon-virtual-dtor -Woverloaded-virtual -Wextra-semi
+    -Wall -Wextra -Wno-missing-field-initializers -Wconversion -Wnon-virtual-dtor
+    -Woverloaded-virtual -Wextra-semi
     $<IF:$<CXX_COMPILER_ID:GNU>,-Wshadow=local,-Wshadow>)
 endfunction()

@@ -21,9 +21,14 @@ set(dlpack_bridge_core_headers
     tensor_view.hpp
     version.hpp)
 set(dlpack_bridge_core_internal_headers
+    copy_blocks.hpp
     copy_float8.hpp
     copy_kernels.hpp
-    copy_ops.hpp)
+    copy_move.hpp
+    copy_ops.hpp
+    copy_plan.hpp
+    copy_road.hpp
+    copy_threads.hpp)
 set(dlpack_bridge_core_sources
     capabilities.cpp
     copy.cpp

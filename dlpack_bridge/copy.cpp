@@ -24,6 +24,10 @@ using namespace detail;
 constexpr extent bytes_worth_threads = extent{1} << 20;
 constexpr extent bytes_of_a_part = extent{1} << 18;
 
+/// Where the caches cannot hold what is read and written; a transposed copy misses them earlier.
+constexpr extent bytes_worth_streaming = extent{1} << 25;
+constexpr extent bytes_worth_streaming_transposed = extent{1} << 21;
+
 /// Which two axes make a block: the innermost one of the destination, and the one along which the
 /// source goes with the smallest steps if that is another, so that both sides are read and written
 /// in whole cache lines; else the next one outward. The row axis of a plan with one axis is -1.
@@ -87,45 +91,43 @@ int axis_to_cut(const copy_plan& plan, extent parts) noexcept {
   return longest;
 }
 
-template <class Work>
-void walk(const copy_plan& plan, extent bytes_per_element, const Work& work) {
+/// Copies a planned array along a road, with threads where it is large.
+void run(const copy_plan& plan, const road& way, extent from_size, extent to_size) {
   const int row_axis = row_axis_of(plan);
-  const extent bytes = plan.elements() * bytes_per_element;
-  const int threads = bytes < bytes_worth_threads ? 1 : copy_threads();
-  if (threads == 1 || plan.size == 0) return for_each_block(plan, row_axis, work);
+  const strided_block shape = block_of(plan, row_axis);
+  const extent count = plan.elements();
+  const bool streaming = is_transposed(shape)
+                             ? count * to_size >= bytes_worth_streaming_transposed
+                             : count * (from_size + to_size) >= bytes_worth_streaming;
+  const block_copier copy_block(way, from_size, to_size, shape, streaming);
+  const auto copy_plan_part = [&](const copy_plan& part) {
+    for_each_block(part, row_axis, copy_block);
+    copy_block.finish();
+  };
 
+  const extent bytes = count * std::max(from_size, to_size);
+  const int threads = bytes < bytes_worth_threads || plan.size == 0 ? 1 : copy_threads();
+  if (threads == 1) return copy_plan_part(plan);
   const extent wanted = std::min<extent>(bytes / bytes_of_a_part, 8 * extent{threads});
   const int axis = axis_to_cut(plan, wanted);
-  const extent count = plan.axes[axis].count;
-  const extent parts = std::min(wanted, count);
+  const extent length = plan.axes[axis].count;
+  const extent parts = std::min(wanted, length);
   parallel_for(parts, threads, [&](extent part) {
     // In whole groups of 64, so that two threads seldom write to one cache line.
     const auto bound = [&](extent i) {
-      const extent exact = count / parts * i + count % parts * i / parts;
-      return i == parts ? count : count < 64 * parts ? exact : exact & ~extent{63};
+      const extent exact = length / parts * i + length % parts * i / parts;
+      return i == parts ? length : length < 64 * parts ? exact : exact & ~extent{63};
     };
-    for_each_block(slice_of(plan, axis, bound(part), bound(part + 1)), row_axis, work);
+    copy_plan_part(slice_of(plan, axis, bound(part), bound(part + 1)));
   });
-}
-
-void move_elements(copy_plan plan, extent itemsize) {
-  const extent size = widen_elements(plan, itemsize);
-  const mover move = mover_for(block_of(plan, row_axis_of(plan)), size);
-  walk(plan, size, [&](const strided_block& block) { move(block, size); });
-}
-
-void convert_elements(const copy_plan& plan, const road& way, extent from_size, extent to_size) {
-  const strided_block block = block_of(plan, row_axis_of(plan));
-  const block_converter convert(way, from_size, to_size, block);
-  walk(plan, std::max(from_size, to_size), convert);
 }
 
 /// What cannot be said in bytes per element: both sides have to be dense already.
 void copy_packed(std::span<const extent> shape, const side& from, const side& to, dtype type) {
   for (const side* s : {&from, &to}) {
     if (!is_c_contiguous(shape, s->strides, s->itemsize)) {
-      throw std::invalid_argument("packed " + type.name() + " elements can only be copied when " +
-                                  "both sides are C-contiguous");
+      throw std::invalid_argument(type.name() +
+                                  " is packed and can only be copied between C-contiguous arrays");
     }
   }
   const std::optional<std::int64_t> count = element_count(shape);
@@ -147,8 +149,9 @@ void copy_between(std::span<const extent> shape, side from, dtype from_type, sid
     from_type.lanes = to_type.lanes = 1;
   }
   const road way = road_between(from_type, to_type, change);
-  if (way.size == 0) return move_elements(plan, way.from.itemsize());
-  convert_elements(plan, way, way.from.itemsize(), to_type.itemsize());
+  if (way.size > 0) return run(plan, way, way.from.itemsize(), to_type.itemsize());
+  const extent size = resize_elements(plan, way.from.itemsize());
+  run(plan, way, size, size);
 }
 
 side side_of(const strided_memory& memory) noexcept {

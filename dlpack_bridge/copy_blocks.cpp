@@ -1,105 +1,355 @@
 #include <dlpack_bridge/copy_blocks.hpp>
 
 #include <algorithm>
-#include <cstdlib>
+#include <cstring>
+
+
+
+#include <cstddef>
+
+#include <dlpack_bridge/layout.hpp>
+
+namespace dlpack_bridge::detail {
+
+/// Stores that go past the caches: memory that is written in whole cache lines need not be read
+/// first. Worth it for results that the caches cannot hold anyway. Where a processor has no such
+/// stores these are plain copies.
+
+inline constexpr extent cache_line = 64;
+
+/// True when the functions below do more than memcpy.
+bool can_stream() noexcept;
+
+/// Copies one row.
+void stream_row(std::byte* to, const std::byte* from, extent bytes) noexcept;
+
+/// Copies much memory, several pages at a time so that more of it is on its way at once.
+void stream_copy(std::byte* to, const std::byte* from, extent bytes) noexcept;
+
+/// Has to follow the last call of a thread before another thread reads.
+void finish_streaming() noexcept;
+
+}  // namespace dlpack_bridge::detail
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+namespace dlpack_bridge::detail {
+
+#ifdef __SSE2__
+namespace {
+
+constexpr extent page = 4096;
+constexpr extent pages_at_once = 4;
+constexpr extent lines_in_a_row = 4;
+
+[[gnu::always_inline]] inline void stream_line(std::byte* to, const std::byte* from) {
+  const auto* in = reinterpret_cast<const __m128i*>(from);
+  auto* out = reinterpret_cast<__m128i*>(to);
+  const __m128i a = _mm_loadu_si128(in), b = _mm_loadu_si128(in + 1);
+  const __m128i c = _mm_loadu_si128(in + 2), d = _mm_loadu_si128(in + 3);
+  _mm_stream_si128(out, a);
+  _mm_stream_si128(out + 1, b);
+  _mm_stream_si128(out + 2, c);
+  _mm_stream_si128(out + 3, d);
+}
+
+/// Copies what lies before the first whole line; returns how much that was.
+extent copy_to_next_line(std::byte* to, const std::byte* from, extent bytes) noexcept {
+  const auto before = static_cast<extent>(-reinterpret_cast<std::uintptr_t>(to) % cache_line);
+  const extent head = std::min(before, bytes);
+  if (head > 0) std::memcpy(to, from, static_cast<std::size_t>(head));
+  return head;
+}
+
+}  // namespace
+
+bool can_stream() noexcept { return true; }
+
+void stream_row(std::byte* to, const std::byte* from, extent bytes) noexcept {
+  extent done = copy_to_next_line(to, from, bytes);
+  for (; done + cache_line <= bytes; done += cache_line) stream_line(to + done, from + done);
+  if (done < bytes) std::memcpy(to + done, from + done, static_cast<std::size_t>(bytes - done));
+}
+
+void stream_copy(std::byte* to, const std::byte* from, extent bytes) noexcept {
+  extent done = copy_to_next_line(to, from, bytes);
+  for (; done + pages_at_once * page <= bytes; done += pages_at_once * page) {
+    for (extent line = 0; line < page; line += lines_in_a_row * cache_line) {
+      for (extent i = 0; i < pages_at_once; ++i) {
+        const extent at = done + i * page + line;
+        for (extent k = 0; k < lines_in_a_row * cache_line; k += cache_line) {
+          stream_line(to + at + k, from + at + k);
+        }
+      }
+    }
+  }
+  stream_row(to + done, from + done, bytes - done);
+}
+
+void finish_streaming() noexcept { _mm_sfence(); }
+
+#else
+
+bool can_stream() noexcept { return false; }
+
+void stream_row(std::byte* to, const std::byte* from, extent bytes) noexcept {
+  std::memcpy(to, from, static_cast<std::size_t>(bytes));
+}
+
+void stream_copy(std::byte* to, const std::byte* from, extent bytes) noexcept {
+  std::memcpy(to, from, static_cast<std::size_t>(bytes));
+}
+
+void finish_streaming() noexcept {}
+
+#endif
+
+}  // namespace dlpack_bridge::detail
 
 namespace dlpack_bridge::detail {
 namespace {
 
-/// Elements of a tile. The four buffers of the largest elements stay in the first-level cache.
-constexpr extent tile_elements = 512;
-constexpr extent largest_element = 16;
-constexpr extent buffer_bytes = tile_elements * largest_element;
+/// A buffer of one tile; the four that a conversion may need fit the first-level cache.
+constexpr extent buffer_bytes = 8192;
 
-/// Rows this short are cheaper to gather than to convert one by one.
+/// A transposed tile reads whole cache lines and writes two at a time.
+constexpr extent tile_bytes_read = 64;
+constexpr extent tile_bytes_written = 128;
+
+/// Rows shorter than this are cheaper to gather than to convert one by one.
 constexpr extent short_row = 16;
+
+/// Elements from which on it pays to start at a cache line.
+constexpr extent worth_aligning = 1024;
+
+/// How a long row that is streamed is taken apart.
+constexpr extent lanes = 4;
+constexpr extent piece_bytes = 512;
+constexpr extent pieces_of_a_lane = 8;
 
 struct alignas(64) buffer {
   std::byte bytes[buffer_bytes];
 };
 
+/// Elements before the first one at the start of a cache line; 0 when there is none.
+extent elements_to_next_line(const std::byte* p, extent itemsize) noexcept {
+  const auto bytes = static_cast<extent>(-reinterpret_cast<std::uintptr_t>(p) % cache_line);
+  return bytes % itemsize == 0 ? bytes / itemsize : 0;
+}
+
 }  // namespace
 
-block_converter::block_converter(const road& way, extent from_itemsize, extent to_itemsize,
-                                 const strided_block& shape) noexcept
-    : steps_(way.size), from_itemsize_(from_itemsize), to_itemsize_(to_itemsize) {
+block_copier::block_copier(const road& way, extent from_itemsize, extent to_itemsize,
+                           const strided_block& shape, bool streaming) noexcept
+    : steps_(way.size), from_size_(from_itemsize), to_size_(to_itemsize),
+      streaming_(streaming && can_stream() && shape.to_step == to_itemsize),
+      transposed_(is_transposed(shape)) {
   const kernel_table& table = kernels();
   for (int i = 0; i < steps_; ++i) {
     kernels_[i] = table[way.steps[i].operation];
     units_[i] = way.steps[i].units;
   }
-  const bool transposed = std::abs(shape.from_row) < std::abs(shape.from_step);
-  tile_count_ = std::min(shape.count, transposed ? extent{64} : tile_elements);
-  tile_rows_ = std::min(shape.rows, tile_elements / tile_count_);
-  const bool short_rows = tile_rows_ > 1 && shape.count < short_row;
-  gather_ = shape.from_step != from_itemsize || short_rows;
-  scatter_ = shape.to_step != to_itemsize || short_rows;
-  if (!gather_ && !scatter_) tile_count_ = shape.count, tile_rows_ = shape.rows;
+  choose_tile(shape);
+  choose_movers(shape);
+}
+
+void block_copier::choose_tile(const strided_block& shape) noexcept {
+  const extent elements = std::max<extent>(buffer_bytes / std::max(from_size_, to_size_), 1);
+  if (transposed_) {
+    tile_rows_ = std::max<extent>(tile_bytes_read / from_size_, 1);
+    tile_columns_ = std::max<extent>(tile_bytes_written / to_size_, 1);
+    // Where one side is shorter than that the other one may be longer.
+    if (shape.rows < tile_rows_) tile_columns_ = elements / shape.rows;
+    if (shape.count < tile_columns_) tile_rows_ = elements / shape.count;
+  } else {
+    tile_columns_ = std::min(shape.count, elements / 2);
+    tile_rows_ = elements / 2 / tile_columns_;
+  }
+  tile_rows_ = std::clamp<extent>(tile_rows_, 1, shape.rows);
+  tile_columns_ = std::clamp<extent>(tile_columns_, 1, shape.count);
+}
+
+void block_copier::choose_movers(const strided_block& shape) noexcept {
+  const bool short_rows = steps_ > 0 && tile_rows_ > 1 && shape.count < short_row;
+  gather_ = shape.from_step != from_size_ || short_rows;
+  scatter_ = shape.to_step != to_size_ || short_rows;
 
   strided_block in = shape;
-  in.to_step = from_itemsize;
-  in.to_row = tile_count_ * from_itemsize;
-  gatherer_ = mover_for(in, from_itemsize);
+  in.rows = tile_rows_;
+  in.count = tile_columns_;
+  if (steps_ > 0 || streaming_) {
+    in.to_step = from_size_;
+    in.to_row = tile_columns_ * from_size_;
+  }
+  gatherer_ = mover_for(in, from_size_);
   strided_block out = shape;
-  out.from_step = to_itemsize;
-  out.from_row = tile_count_ * to_itemsize;
-  scatterer_ = mover_for(out, to_itemsize);
+  out.from_step = to_size_;
+  out.from_row = tile_columns_ * to_size_;
+  scatterer_ = mover_for(out, to_size_);
 }
 
-void block_converter::operator()(const strided_block& block) const {
-  for (extent column = 0; column < block.count; column += tile_count_) {
+void block_copier::operator()(const strided_block& block) const {
+  if (transposed_) return copy_transposed(block);
+  if (steps_ == 0 && !streaming_) return gatherer_(block, from_size_);
+  copy_rows(block);
+}
+
+void block_copier::finish() const noexcept {
+  if (streaming_) finish_streaming();
+}
+
+/// Goes along the source, so that the lines of one tile are still at hand, or already on their way,
+/// for the next.
+void block_copier::copy_transposed(const strided_block& block) const {
+  extent columns = tile_columns_;
+  if (streaming_ && columns < block.count) {
+    const extent head = elements_to_next_line(block.to, to_size_);
+    if (head > 0) columns = std::min(head, columns);
+  }
+  for (extent column = 0; column < block.count; column += columns, columns = tile_columns_) {
+    columns = std::min(columns, block.count - column);
     for (extent row = 0; row < block.rows; row += tile_rows_) {
-      strided_block tile = block;
-      tile.from += row * block.from_row + column * block.from_step;
-      tile.to += row * block.to_row + column * block.to_step;
-      tile.rows = std::min(tile_rows_, block.rows - row);
-      tile.count = std::min(tile_count_, block.count - column);
-      convert_tile(tile);
+      copy_part(block, row, std::min(tile_rows_, block.rows - row), column, columns);
     }
   }
 }
 
-void block_converter::convert_tile(const strided_block& tile) const {
+void block_copier::copy_rows(const strided_block& block) const {
+  if (tile_rows_ > 1) {
+    for (extent row = 0; row < block.rows; row += tile_rows_) {
+      copy_part(block, row, std::min(tile_rows_, block.rows - row), 0, block.count);
+    }
+    return;
+  }
+  for (extent row = 0; row < block.rows; ++row) {
+    strided_block one = block;
+    one.rows = 1;
+    one.from += row * block.from_row;
+    one.to += row * block.to_row;
+    if (streaming_) {
+      copy_long_row(one);
+    } else if (!gather_ && !scatter_) {
+      copy_tile(one);
+    } else {
+      for (extent column = 0; column < block.count; column += tile_columns_) {
+        copy_part(one, 0, 1, column, std::min(tile_columns_, block.count - column));
+      }
+    }
+  }
+}
+
+/// Takes pieces of a row from several places in turn: more memory is on its way at once than when
+/// they follow one another.
+void block_copier::copy_long_row(const strided_block& row) const {
+  if (steps_ == 0 && !gather_) return stream_copy(row.to, row.from, row.count * to_size_);
+  const extent piece = piece_bytes / std::max(from_size_, to_size_);
+  const extent lane = piece * pieces_of_a_lane;
+  extent done = std::min(elements_to_next_line(row.to, to_size_), row.count);
+  stream_piece(row, 0, done);
+  for (; done + lanes * lane <= row.count; done += lanes * lane) {
+    for (extent offset = 0; offset < lane; offset += piece) {
+      for (extent i = 0; i < lanes; ++i) stream_piece(row, done + i * lane + offset, piece);
+    }
+  }
+  for (; done < row.count; done += piece) {
+    stream_piece(row, done, std::min(piece, row.count - done));
+  }
+}
+
+/// Precondition: `count` elements fit a buffer.
+void block_copier::stream_piece(const strided_block& row, extent first, extent count) const {
   buffer gathered, converted;
-  strided_block in = tile, out = tile;
+  const std::byte* from = row.from + first * row.from_step;
   if (gather_) {
-    in.to = gathered.bytes;
-    in.to_step = from_itemsize_;
-    in.to_row = tile.count * from_itemsize_;
-    gatherer_(in, from_itemsize_);
-    in.from = gathered.bytes;
-    in.from_row = in.to_row;
+    gatherer_({from, gathered.bytes, 1, count, 0, row.from_step, 0, from_size_}, from_size_);
+    from = gathered.bytes;
   }
-  if (scatter_) {
-    out.from = converted.bytes;
-    out.from_step = to_itemsize_;
-    out.from_row = tile.count * to_itemsize_;
-    out.to = converted.bytes;
-    out.to_row = out.from_row;
+  if (steps_ > 0) {
+    convert_run(from, converted.bytes, count);
+    from = converted.bytes;
   }
-  if (gather_ && scatter_) {
-    convert_run(in.from, out.to, tile.rows * tile.count);
+  stream_row(row.to + first * to_size_, from, count * to_size_);
+}
+
+void block_copier::copy_part(const strided_block& block, extent row, extent rows, extent column,
+                             extent columns) const {
+  strided_block tile = block;
+  tile.from += row * block.from_row + column * block.from_step;
+  tile.to += row * block.to_row + column * block.to_step;
+  tile.rows = rows;
+  tile.count = columns;
+  copy_tile(tile);
+}
+
+void block_copier::copy_tile(const strided_block& tile) const {
+  if (!gather_) return convert(tile);
+  if (steps_ == 0 && !streaming_) return gatherer_(tile, from_size_);
+  buffer gathered;
+  strided_block in = tile;
+  in.to = gathered.bytes;
+  in.to_step = from_size_;
+  in.to_row = tile.count * from_size_;
+  gatherer_(in, from_size_);
+  strided_block out = tile;
+  out.from = gathered.bytes;
+  out.from_step = from_size_;
+  out.from_row = in.to_row;
+  convert(out);
+}
+
+/// From elements that lie side by side in each row.
+void block_copier::convert(const strided_block& tile) const {
+  if (steps_ == 0) return put(tile);
+  const bool direct = !scatter_ && !streaming_;
+  buffer converted;
+  strided_block out = tile;
+  out.from = direct ? tile.to : converted.bytes;
+  out.from_step = to_size_;
+  out.from_row = direct ? tile.to_row : tile.count * to_size_;
+  std::byte* const result = direct ? tile.to : converted.bytes;
+  if (tile.from_row == tile.count * from_size_ && out.from_row == tile.count * to_size_) {
+    convert_run(tile.from, result, tile.rows * tile.count);
   } else {
     for (extent row = 0; row < tile.rows; ++row) {
-      convert_run(in.from + row * in.from_row, out.to + row * out.to_row, tile.count);
+      convert_run(tile.from + row * tile.from_row, result + row * out.from_row, tile.count);
     }
   }
-  if (scatter_) {
-    out.to = tile.to;
-    out.to_row = tile.to_row;
-    scatterer_(out, to_itemsize_);
+  if (!direct) put(out);
+}
+
+/// Takes a converted tile to where it belongs.
+void block_copier::put(const strided_block& out) const {
+  if (scatter_ && !streaming_) return scatterer_(out, to_size_);
+  if (out.to_row == out.count * to_size_ && out.from_row == out.to_row) {
+    return stream_row(out.to, out.from, out.rows * out.count * to_size_);
+  }
+  for (extent row = 0; row < out.rows; ++row) {
+    stream_row(out.to + row * out.to_row, out.from + row * out.from_row, out.count * to_size_);
   }
 }
 
-void block_converter::convert_run(const std::byte* from, std::byte* to, extent count) const {
-  if (steps_ == 1) return kernels_[0](from, to, static_cast<std::size_t>(count * units_[0]));
+void block_copier::convert_run(const std::byte* from, std::byte* to, extent count) const {
+  if (steps_ == 1) {
+    // Vectors that straddle cache lines take twice as long to store.
+    extent head = 0;
+    if (count >= worth_aligning) head = elements_to_next_line(to, to_size_);
+    if (head > 0) kernels_[0](from, to, static_cast<std::size_t>(head * units_[0]));
+    return kernels_[0](from + head * from_size_, to + head * to_size_,
+                       static_cast<std::size_t>((count - head) * units_[0]));
+  }
+  constexpr extent run = buffer_bytes / 16;  // no element on the way is larger
   buffer between[2];
-  for (extent done = 0; done < count; done += tile_elements) {
-    const extent n = std::min(tile_elements, count - done);
-    const std::byte* in = from + done * from_itemsize_;
+  for (extent done = 0; done < count; done += run) {
+    const extent n = std::min(run, count - done);
+    const std::byte* in = from + done * from_size_;
     for (int i = 0; i < steps_; ++i) {
-      const bool last = i == steps_ - 1;
-      std::byte* out = last ? to + done * to_itemsize_ : between[i % 2].bytes;
+      std::byte* out = i == steps_ - 1 ? to + done * to_size_ : between[i % 2].bytes;
       kernels_[i](in, out, static_cast<std::size_t>(n * units_[i]));
       in = out;
     }

@@ -9,27 +9,44 @@
 
 namespace dlpack_bridge::detail {
 
-/// Converts blocks of elements of any layout: gathers a tile into a small buffer when the source
-/// does not lie side by side, takes it along the road, scatters it when the destination does not.
-/// So one kernel per step serves every layout. The buffers live on the stack of the caller.
-class block_converter {
+/// Copies blocks of elements of any layout along a road. A block is cut into tiles that fit the
+/// first-level cache; where the source of a tile does not lie side by side it is gathered into a
+/// buffer first, where the destination does not the result is scattered from one. So a conversion
+/// needs one kernel per step, not one per layout. Large results leave through streaming stores.
+/// The buffers live on the stack of the caller.
+class block_copier {
  public:
-  /// `shape_of_blocks`: the steps of all blocks to come, and their largest rows and count.
-  block_converter(const road& way, extent from_itemsize, extent to_itemsize,
-                  const strided_block& shape_of_blocks) noexcept;
+  /// `shape`: the steps of all blocks to come, and their most rows and elements.
+  block_copier(const road& way, extent from_itemsize, extent to_itemsize,
+               const strided_block& shape, bool streaming) noexcept;
 
   void operator()(const strided_block& block) const;
+  /// Has to follow the last block of a thread.
+  void finish() const noexcept;
 
  private:
-  void convert_tile(const strided_block& tile) const;
+  void choose_tile(const strided_block& shape) noexcept;
+  void choose_movers(const strided_block& shape) noexcept;
+
+  void copy_transposed(const strided_block& block) const;
+  void copy_rows(const strided_block& block) const;
+  void copy_long_row(const strided_block& row) const;
+  void stream_piece(const strided_block& row, extent first, extent count) const;
+  void copy_part(const strided_block& block, extent row, extent rows, extent column,
+                 extent columns) const;
+  void copy_tile(const strided_block& tile) const;
+  void put(const strided_block& out) const;
+  void convert(const strided_block& tile) const;
   void convert_run(const std::byte* from, std::byte* to, extent count) const;
 
-  std::array<kernel, 7> kernels_{};
-  std::array<extent, 7> units_{};
+  std::array<kernel, road::most_steps> kernels_{};
+  std::array<extent, road::most_steps> units_{};
   int steps_;
-  extent from_itemsize_, to_itemsize_;
-  extent tile_rows_, tile_count_;
-  bool gather_, scatter_;
+  extent from_size_, to_size_;
+  extent tile_rows_ = 0, tile_columns_ = 0;
+  bool streaming_;
+  bool transposed_;
+  bool gather_ = false, scatter_ = false;
   mover gatherer_ = nullptr, scatterer_ = nullptr;
 };
 

@@ -2,6 +2,8 @@
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #define DLPACK_BRIDGE_X86 1
+#include <immintrin.h>
+#define DLPACK_BRIDGE_AVX512 "avx512f,avx512bw,avx512dq,avx512vl,f16c,prefer-vector-width=512"
 #endif
 
 namespace dlpack_bridge::detail {
@@ -20,11 +22,23 @@ template <class Op>
   for (std::size_t i = 0; i < count; ++i) out[i].value = Op::apply(in[i].value);
 }
 
+/// The same without vectors, where an operation has a better way for single elements.
+template <class Op>
+[[gnu::always_inline]] inline void each_alone(const void* from, void* to, std::size_t count) {
+  if constexpr (requires { Op::apply_alone(typename Op::from{}); }) {
+    const auto* __restrict in = static_cast<const loose<typename Op::from>*>(from);
+    auto* __restrict out = static_cast<loose<typename Op::to>*>(to);
+    for (std::size_t i = 0; i < count; ++i) out[i].value = Op::apply_alone(in[i].value);
+  } else {
+    each<Op>(from, to, count);
+  }
+}
+
 // One binary for every processor: the same loops compiled for more instructions. No fused
 // multiply-add among them, which would round differently.
 template <class Op>
 void baseline_kernel(const void* from, void* to, std::size_t count) {
-  each<Op>(from, to, count);
+  each_alone<Op>(from, to, count);
 }
 
 template <class... Ops>
@@ -36,22 +50,114 @@ constexpr kernel_table baseline = baseline_table(operations{});
 #ifdef DLPACK_BRIDGE_X86
 template <class Op>
 [[gnu::target("avx2,f16c")]] void avx2_kernel(const void* from, void* to, std::size_t count) {
-  each<Op>(from, to, count);
+  each_alone<Op>(from, to, count);
 }
 
 template <class Op>
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,f16c,prefer-vector-width=512")]] void
-avx512_kernel(const void* from, void* to, std::size_t count) {
+[[gnu::target(DLPACK_BRIDGE_AVX512)]] void avx512_kernel(const void* from, void* to,
+                                                         std::size_t count) {
   each<Op>(from, to, count);
+}
+
+// ---- conversions that the processor has instructions for -----------------------------------------
+// They round as ours but treat NaNs in another way: a group with a NaN in it goes ours.
+
+template <>
+[[gnu::target("avx2,f16c")]] void avx2_kernel<single_to_half>(const void* from, void* to,
+                                                              std::size_t count) {
+  const auto* in = static_cast<const float*>(from);
+  auto* out = static_cast<std::uint16_t*>(to);
+  for (; count >= 16; count -= 16, in += 16, out += 16) {
+    const __m256 a = _mm256_loadu_ps(in), b = _mm256_loadu_ps(in + 8);
+    if (_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_UNORD_Q)) != 0) [[unlikely]] {
+      each<single_to_half>(in, out, 16);
+      continue;
+    }
+    const __m128i low = _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT);
+    const __m128i high = _mm256_cvtps_ph(b, _MM_FROUND_TO_NEAREST_INT);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_set_m128i(high, low));
+  }
+  each<single_to_half>(in, out, count);
+}
+
+template <>
+void avx512_kernel<single_to_half>(const void* from, void* to, std::size_t count) {
+  avx2_kernel<single_to_half>(from, to, count);
+}
+
+template <>
+[[gnu::target("avx2,f16c")]] void avx2_kernel<half_to_single>(const void* from, void* to,
+                                                              std::size_t count) {
+  const auto* in = static_cast<const std::uint16_t*>(from);
+  auto* out = static_cast<float*>(to);
+  const __m256i infinity = _mm256_set1_epi16(0x7c00);
+  for (; count >= 16; count -= 16, in += 16, out += 16) {
+    const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in));
+    const __m256i magnitude = _mm256_and_si256(x, _mm256_set1_epi16(0x7fff));
+    if (_mm256_movemask_epi8(_mm256_cmpgt_epi16(magnitude, infinity)) != 0) [[unlikely]] {
+      each<half_to_single>(in, out, 16);
+      continue;
+    }
+    _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm256_castsi256_si128(x)));
+    _mm256_storeu_ps(out + 8, _mm256_cvtph_ps(_mm256_extracti128_si256(x, 1)));
+  }
+  each<half_to_single>(in, out, count);
+}
+
+template <>
+[[gnu::target(DLPACK_BRIDGE_AVX512)]] void avx512_kernel<half_to_single>(const void* from, void* to,
+                                                                         std::size_t count) {
+  const auto* in = static_cast<const std::uint16_t*>(from);
+  auto* out = static_cast<float*>(to);
+  for (; count >= 16; count -= 16, in += 16, out += 16) {
+    const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in));
+    const __m256i magnitude = _mm256_and_si256(x, _mm256_set1_epi16(0x7fff));
+    if (_mm256_cmpgt_epi16_mask(magnitude, _mm256_set1_epi16(0x7c00)) != 0) [[unlikely]] {
+      each<half_to_single>(in, out, 16);
+      continue;
+    }
+    _mm512_storeu_ps(out, _mm512_maskz_cvtph_ps(0xffff, x));
+  }
+  each<half_to_single>(in, out, count);
+}
+
+/// Rounding toward zero and setting the last bit when that was inexact is rounding to odd.
+template <>
+[[gnu::target(DLPACK_BRIDGE_AVX512)]] void avx512_kernel<double_to_odd_single>(const void* from,
+                                                                               void* to,
+                                                                               std::size_t count) {
+  const auto* in = static_cast<const double*>(from);
+  auto* out = static_cast<float*>(to);
+  constexpr __mmask8 all = 0xff;  // the forms without a mask warn of uninitialized values in GCC 12
+  for (; count >= 8; count -= 8, in += 8, out += 8) {
+    const __m512d x = _mm512_loadu_pd(in);
+    const __m256 cut = _mm512_maskz_cvt_roundpd_ps(all, x, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+    if (_mm512_cmp_pd_mask(x, x, _CMP_UNORD_Q) != 0) [[unlikely]] {
+      each<double_to_odd_single>(in, out, 8);
+      continue;
+    }
+    const __mmask8 inexact = _mm512_cmp_pd_mask(_mm512_maskz_cvtps_pd(all, cut), x, _CMP_NEQ_UQ);
+    const __m256i bits = _mm256_castps_si256(cut);
+    const __m256i odd = _mm256_mask_or_epi32(bits, inexact, bits, _mm256_set1_epi32(1));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), odd);
+  }
+  each<double_to_odd_single>(in, out, count);
 }
 
 template <class... Ops>
 constexpr kernel_table avx2_table(operation_list<Ops...>) {
   return {&avx2_kernel<Ops>...};
 }
+
+/// Looking up is faster one by one than by the gather instructions that a vectorised loop uses.
+template <class Op>
+inline constexpr bool looks_up = false;
+template <float8_format Format>
+inline constexpr bool looks_up<from_float8<Format>> = true;
+
 template <class... Ops>
 constexpr kernel_table avx512_table(operation_list<Ops...>) {
-  return {&avx512_kernel<Ops>...};
+  return {(looks_up<Ops> ? &baseline_kernel<Ops> : &avx512_kernel<Ops>)...};
 }
 constexpr kernel_table avx2 = avx2_table(operations{});
 constexpr kernel_table avx512 = avx512_table(operations{});

@@ -51,7 +51,7 @@ struct operations : operation_list<
     to_integer<double, u32>, to_integer<double, u64>,
     float8_to_integer<i8>, float8_to_integer<i16>, float8_to_integer<i32>, float8_to_integer<i64>,
     float8_to_integer<u8>, float8_to_integer<u16>, float8_to_integer<u32>, float8_to_integer<u64>,
-    to_float<float, double>, to_float<double, float>, to_half<float>, to_half<double>,
+    to_float<float, double>, to_float<double, float>, single_to_half, double_to_odd_single,
     half_to_single, half_to_double, bfloat_to_single, bfloat_to_plain_single, single_to_bfloat,
     to_float8<e3m4>, to_float8<e4m3>, to_float8<e4m3b11fnuz>, to_float8<e4m3fn>,
     to_float8<e4m3fnuz>, to_float8<e5m2>, to_float8<e5m2fnuz>, to_float8<e8m0fnu>,

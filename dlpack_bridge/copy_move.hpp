@@ -16,7 +16,10 @@ struct strided_block {
   extent to_row, to_step;
 };
 
-/// Moves the elements of a block without looking at them.
+/// True when the source goes in smaller steps from row to row than along a row.
+bool is_transposed(const strided_block& block) noexcept;
+
+/// Moves the elements of a block, of 1, 2, 4, 8 or 16 bytes, without looking at them.
 using mover = void (*)(const strided_block& block, extent itemsize);
 
 /// The mover for blocks with these steps. Only steps, rows and counts of the block are read; the

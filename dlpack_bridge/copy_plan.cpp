@@ -86,12 +86,15 @@ void split_elements(copy_plan& plan, extent count, extent bytes) noexcept {
   merge_axes(plan);
 }
 
-extent widen_elements(copy_plan& plan, extent itemsize) noexcept {
-  if (plan.size == 0) return itemsize;
+extent resize_elements(copy_plan& plan, extent itemsize) noexcept {
+  constexpr extent largest = 16;
+  const extent part = std::min(itemsize & -itemsize, largest);  // the largest power of two in it
+  split_elements(plan, itemsize / part, part);
+  if (plan.size == 0) return part;
   const copy_axis& inner = plan.axes[plan.size - 1];
-  const extent bytes = inner.count * itemsize;
-  const bool dense = inner.from == itemsize && inner.to == itemsize;
-  if (!dense || bytes > 16 || (bytes & (bytes - 1)) != 0) return itemsize;
+  const extent bytes = inner.count * part;
+  const bool dense = inner.from == part && inner.to == part;
+  if (!dense || bytes > largest || (bytes & (bytes - 1)) != 0) return part;
   --plan.size;
   return bytes;
 }

@@ -45,9 +45,10 @@ copy_plan make_plan(const extent* shape, std::int32_t ndim, const side& from, co
 /// Adds an innermost axis: an element that is made of `count` parts of `bytes` each.
 void split_elements(copy_plan& plan, extent count, extent bytes) noexcept;
 
-/// Turns innermost elements that lie side by side on both sides into larger ones of up to 16 bytes.
+/// Makes elements of 1, 2, 4, 8 or 16 bytes of whatever they are, for copies that do not look at
+/// them: odd ones are split, neighbours that lie side by side on both sides are taken together.
 /// Returns the new size of an element.
-extent widen_elements(copy_plan& plan, extent itemsize) noexcept;
+extent resize_elements(copy_plan& plan, extent itemsize) noexcept;
 
 /// The part of a plan that covers [begin, end) of one axis.
 copy_plan slice_of(const copy_plan& plan, int axis, extent begin, extent end) noexcept;

@@ -138,15 +138,15 @@ class real_road {
   void from_double(id to) {
     if (to == id::boolean) return step(id_of_operation<nonzero<double>>);
     if (is_integer(to)) return step(for_integer<double_to_integer>(to));
-    if (to == id::float16) return step(id_of_operation<to_half<double>>);
-    step(id_of_operation<to_float<double, float>>);
+    step(to == id::float16 ? id_of_operation<double_to_odd_single>
+                           : id_of_operation<to_float<double, float>>);
     from_single(to);
   }
 
   void from_single(id to) {
     if (to == id::boolean) return step(id_of_operation<nonzero<float>>);
     if (is_integer(to)) return step(for_integer<single_to_integer>(to));
-    if (to == id::float16) return step(id_of_operation<to_half<float>>);
+    if (to == id::float16) return step(id_of_operation<single_to_half>);
     if (to == id::bfloat16) return step(id_of_operation<single_to_bfloat>);
     if (to == id::float64) return step(id_of_operation<to_float<float, double>>);
     if (is_float8(to)) step(for_float8<to_float8>(to));

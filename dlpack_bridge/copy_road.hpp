@@ -17,7 +17,9 @@ struct road_step {
 /// How an element gets from one type to another: at most seven steps, of which all but the last
 /// conversion are exact, or round where NumPy and ml_dtypes do.
 struct road {
-  std::array<road_step, 7> steps{};
+  static constexpr int most_steps = 7;
+
+  std::array<road_step, most_steps> steps{};
   std::uint8_t size = 0;
   /// The type the first step reads. Where only the real part of a complex number counts, this is
   /// the type of that part, at the same addresses.

@@ -89,12 +89,13 @@ fresh_copy carry_out_copy(const description& s, const decision& d, extent* room)
   const device_backend& backend = backend_for(s, d);
   backend_memory memory = backend.allocate(d.nbytes, d.alignment, d.device);
   const std::span<const extent> shape = result_shape(s, d, room);
-  // `bits` copies the elements as they are; packed elements move as the bytes that hold them.
+  // `bits` copies the elements as what they are (lazy bits and byte order need to know) and only the
+  // label of the result differs; packed elements move as the bytes that hold them.
   const bool packed = s.view.dtype().is_packed();
   const extent packed_bytes = d.nbytes;
   const extent one = 1;
-  const dtype from_type = packed ? uint8 : d.keeps_bits ? d.dtype : s.view.dtype();
-  const dtype to_type = packed ? uint8 : d.dtype;
+  const dtype from_type = packed ? uint8 : s.view.dtype();
+  const dtype to_type = packed || d.keeps_bits ? from_type : d.dtype;
 
   const byte_strides_of from_strides(s);
   std::vector<extent> to_strides(shape.size());

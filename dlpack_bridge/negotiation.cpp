@@ -104,18 +104,23 @@ void judge_device(decision& d, const description& s, const requirements& r,
     d.device = stays.value_or(dlpack_bridge::device());
     moves = !stays;
   }
-  if (!moves) return;
-  // The hub copies within the host, and with a driver between host and CUDA memory.
-  const bool host_only = is_host_memory(from.type) && d.device.type == kDLCPU;
-  const auto copyable = [](DLDeviceType type) {
-    return is_host_memory(type) || needs_cuda(type);
-  };
-  if (!host_only && !(copyable(from.type) && copyable(d.device.type))) {
+  if (moves) d.reasons.add(why::device);
+  // Managed memory under another label: its writers must have finished, which the driver tells.
+  const bool relabelled = from.type == kDLCUDAManaged && d.device != from;
+  if (relabelled && !s.cuda_driver) d.blockers.add(why::driver);
+}
+
+// The hub copies within the host, and with a driver between host and CUDA memory.
+void judge_copying(decision& d, const description& s) noexcept {
+  if (!s.has_device) return;
+  const DLDeviceType from = s.view.device().type, to = d.device.type;
+  const auto copyable = [](DLDeviceType type) { return is_host_memory(type) || needs_cuda(type); };
+  const bool moves_to_pinned = to == kDLCUDAHost && d.reasons.contains(why::device);
+  if (!copyable(from) || !copyable(to)) {
     d.blockers.add(why::device);
-    return;
+  } else if ((needs_cuda(from) || needs_cuda(to) || moves_to_pinned) && !s.cuda_driver) {
+    d.blockers.add(why::driver);
   }
-  d.reasons.add(why::device);
-  if (!host_only && !s.cuda_driver) d.blockers.add(why::driver);
 }
 
 void judge_layout(decision& d, const description& s, const requirements& r,
@@ -181,6 +186,7 @@ decision negotiate(const description& s, const requirements& r, const capabiliti
   if (r.copy == copy_policy::always) d.reasons.add(why::copy_requested);
   else judge_writing(d, s, r, t);
   d.copies_here = !d.reasons.empty();
+  if (d.copies_here) judge_copying(d, s);
   if (s.is_copied && r.copy != copy_policy::always) d.reasons.add(why::framework);
   // Only a copy by the hub can turn a packed array dense, and it cannot repack one.
   if (d.copies_here && s.has_layout && s.view.dtype().is_packed() && !s.layout.c_contiguous) {

@@ -59,7 +59,8 @@ struct description {
   bool is_copied = false;     ///< the producer says that it made this copy
   bool same_framework = false;  ///< the object is already an array of the target
   bool cuda_driver = false;     ///< a CUDA driver answers; asked only where memory needs one
-  std::string_view note;        ///< what there is to say beyond the codes: the exact dtype, a defect
+  std::string_view dtype_name;  ///< the producer's name of an element type that DLPack lacks
+  std::string_view note;        ///< what there is to say beyond the codes: a defect, a version
 };
 
 enum class action : std::uint8_t { share, copy, refuse };

@@ -29,7 +29,7 @@ std::string tuple_text(std::span<const extent> values) {
 }
 
 std::string exact_dtype(const description& s) {
-  if (!s.note.empty() && !s.has_dtype) return std::string(s.note);
+  if (!s.has_dtype) return std::string(s.dtype_name);
   return s.view.dtype().name();
 }
 
@@ -66,7 +66,7 @@ std::string dtype_text(const description& s, const requirements& r, const capabi
   const std::string target(t.name);
   if (!s.has_dtype) {
     std::string text = "dtype " + exact_dtype(s) + " has no DLPack element type";
-    if (s.note.find("object") != std::string_view::npos) {
+    if (s.dtype_name.find("object") != std::string_view::npos) {
       text += ": an array of Python objects, probably ragged; make it rectangular";
     }
     return text + "; convert it to a numeric dtype first, e.g. x.astype(\"float64\")";
@@ -252,7 +252,7 @@ std::string summary(const description& s) {
     text += label + (" " + value);
   };
   if (s.has_device) add("device", s.view.device().name());
-  if (s.has_dtype || !s.note.empty()) add("dtype", exact_dtype(s));
+  if (s.has_dtype || !s.dtype_name.empty()) add("dtype", exact_dtype(s));
   if (s.view.ndim() >= 0 && (s.view.ndim() == 0 ? s.has_layout : s.view.shape().data() != nullptr)) {
     add("shape", tuple_text(s.view.shape()));
     if (s.has_layout) {

@@ -46,13 +46,16 @@ defect validate(const DLTensor& tensor) noexcept {
   for (const extent n : shape) {
     if (n < 0) return defect::negative_extent;
   }
-  const std::optional<std::int64_t> count = element_count(shape);
-  std::int64_t bits;
-  if (!count || __builtin_mul_overflow(*count, dtype(tensor.dtype).element_bits(), &bits) ||
-      bits > INT64_MAX - 7) {
-    return defect::size_overflow;
+  // Empty arrays are held to the same size: the strides of their other axes would overflow, which
+  // crashes torch and makes NumPy refuse.
+  std::int64_t bits = dtype(tensor.dtype).element_bits();
+  bool empty = false;
+  for (const extent n : shape) {
+    if (n == 0) empty = true;
+    else if (__builtin_mul_overflow(bits, n, &bits)) return defect::size_overflow;
   }
-  if (*count == 0) return defect::none;
+  if (bits > INT64_MAX - 7) return defect::size_overflow;
+  if (empty) return defect::none;
   if (tensor.data == nullptr) return defect::null_data;
   if (tensor.strides == nullptr) return defect::none;
 

@@ -12,9 +12,11 @@ from ._core import (
     Plan,
     Reason,
     __version__,
+    _rebuild_array,  # noqa: F401  pickles of Array name it
     asarray,
     collect,
     convert,
+    device,  # noqa: F401  the type of Array.device
     dtype,
     from_dlpack,
     info,

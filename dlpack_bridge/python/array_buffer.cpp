@@ -191,7 +191,7 @@ PyObject* array_reduce_ex(PyObject* self, PyObject* protocol_object) {
   if (!check_on_host(self, "pickle dlpack_bridge.asarray(x, device=\"cpu\")")) return nullptr;
   const ref dense = as_contiguous(self);
   const ref bytes = dense ? picklable_bytes(dense.get(), protocol) : ref();
-  const ref module = bytes ? ref::steal(PyImport_ImportModule("dlpack_bridge._core")) : ref();
+  const ref module = bytes ? ref::steal(PyImport_ImportModule("dlpack_bridge")) : ref();
   if (!module) return nullptr;
   const ref rebuild = ref::steal(PyObject_GetAttrString(module.get(), "_rebuild_array"));
   const array_object* array = as_array(dense.get());

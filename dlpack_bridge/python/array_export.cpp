@@ -32,7 +32,7 @@ PyObject* wrap_as_legacy(const tensor_view& view, owner keep, std::uint64_t flag
     raise_blocker(reason_code::readonly,
                   "the array is read-only and a legacy capsule cannot say so; ask with "
                   "max_version=(1, 3), or let the hub hand it to JAX: "
-                  "dlpack_bridge.convert(x, \"jax\")");
+                  "db.convert(x, \"jax\")");
     return nullptr;
   }
   return make_legacy_capsule(managed_tensor::wrap(view, std::move(keep), flags)).release();
@@ -121,7 +121,16 @@ bool read_request(PyObject* const* args, Py_ssize_t count, PyObject* names,
 
 // ---- the exchange table ----------------------------------------------------------------------
 
+// The table is for instances of its type; a stranger is an error and no crash.
+bool is_array_object(void* object) noexcept {
+  if (Py_TYPE(static_cast<PyObject*>(object)) == array_type()) return true;
+  PyErr_Format(PyExc_TypeError, "expected a dlpack_bridge.Array, got %.200s",
+               Py_TYPE(static_cast<PyObject*>(object))->tp_name);
+  return false;
+}
+
 int export_managed(void* object, DLManagedTensorVersioned** out) {
+  if (!is_array_object(object)) return -1;
   try {
     auto* self = static_cast<PyObject*>(object);
     *out = managed_tensor::wrap(as_array(self)->view(), own_object(self)).release();
@@ -142,16 +151,23 @@ int import_managed(DLManagedTensorVersioned* tensor, void** out) {
     raise_blocker(reason_code::malformed, to_string(found));
     return -1;
   }
+  const dtype type = tensor->dl_tensor.dtype;
+  if (id_of(type) == dtype_id::unknown) {
+    raise_blocker(type.lanes > 1 ? reason_code::lanes : reason_code::dtype,
+                  type.name() + " is not known to this version");
+    return -1;
+  }
   const bool read_only = (tensor->flags & DLPACK_FLAG_BITMASK_READ_ONLY) != 0;
   const bool copied = (tensor->flags & DLPACK_FLAG_BITMASK_IS_COPIED) != 0;
   ref made = make_array(tensor_view(tensor->dl_tensor, read_only), owner(), copied, framework::other);
   if (!made) return -1;
-  as_array(made.get())->keep = owner::of_managed(tensor);
+  as_array(made.get())->keep = own_managed(tensor);
   *out = made.release();
   return 0;
 }
 
 int borrow_tensor(void* object, DLTensor* out) {
+  if (!is_array_object(object)) return -1;
   *out = as_array(static_cast<PyObject*>(object))->tensor();
   return 0;
 }
@@ -164,6 +180,9 @@ int allocate_like(DLTensor* prototype, DLManagedTensorVersioned** out, void* err
   };
   if (prototype->device.device_type != kDLCPU) {
     return fail("BufferError", "dlpack_bridge allocates CPU memory here, no other device");
+  }
+  if (id_of(prototype->dtype) == dtype_id::unknown) {
+    return fail("BufferError", "the element type is not known to this version");
   }
   try {
     const std::span<const extent> shape(prototype->shape,

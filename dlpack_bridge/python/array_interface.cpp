@@ -119,9 +119,7 @@ bool describe_dict(inbound& in, PyObject* dict, DLDeviceType where) {
   bool swapped = false;
   const dtype type = read_typestr(text, swapped);
   if (type.lanes == 0) {
-    in.desc.has_layout = in.desc.has_dtype = false;
-    in.note = "typestr '" + std::string(text) + "'";
-    in.desc.note = in.note;
+    in.name_dtype("typestr '" + std::string(text) + "'");
     in.desc.view = tensor_view(nullptr, in.room, nullptr, ndim, dtype(), device(where));
     return true;
   }

@@ -50,23 +50,24 @@ element_format read_format(std::string_view format, Py_ssize_t itemsize) noexcep
 void describe_view(inbound& in, const Py_buffer& view) {
   const std::string_view format = view.format == nullptr ? "B" : view.format;
   const element_format element = read_format(format, view.itemsize);
-  const auto* shape = reinterpret_cast<const extent*>(view.shape);
+  // Exporters may leave the shape out for one axis, and ctypes leaves the strides out.
+  in.room[64] = view.itemsize == 0 ? 0 : view.len / view.itemsize;
+  const auto* shape =
+      view.shape == nullptr ? in.room + 64 : reinterpret_cast<const extent*>(view.shape);
   if (view.suboffsets != nullptr) {
     in.desc.has_layout = false;
     in.refuse(why::malformed, "the buffer has suboffsets (pointers to pointers); copy it into one block");
     return;
   }
   if (!element.known) {
-    in.desc.has_layout = in.desc.has_dtype = false;
-    in.note = "buffer format '" + std::string(format) + "'";
-    in.desc.note = in.note;
+    in.name_dtype("buffer format '" + std::string(format) + "'");
     in.desc.view = tensor_view(view.buf, shape, nullptr, view.ndim, dtype());
     return;
   }
   if (element.swapped) in.desc.state.add(why::byte_order);
-  const extent* strides = in.room;
-  for (int i = 0; i < view.ndim; ++i) {
-    if (view.strides[i] % view.itemsize != 0 && view.shape[i] > 1) {
+  const extent* strides = view.strides == nullptr ? nullptr : in.room;
+  for (int i = 0; strides != nullptr && i < view.ndim; ++i) {
+    if (view.strides[i] % view.itemsize != 0 && shape[i] > 1) {
       in.desc.byte_strides = true;
       strides = reinterpret_cast<const extent*>(view.strides);
       break;

@@ -1,5 +1,7 @@
 #include <dlpack_bridge/python/capsule.hpp>
 
+#include <dlpack_bridge/python/release.hpp>
+
 #include <string_view>
 
 namespace dlpack_bridge::python {
@@ -13,15 +15,13 @@ constexpr const char* used_versioned_name = "used_dltensor_versioned";
 // A destructor may run while an exception is pending, which the deleter must not disturb.
 void destroy_versioned(PyObject* capsule) {
   if (!PyCapsule_IsValid(capsule, versioned_name)) return;
-  const error_guard guard;
-  owner::of_managed(static_cast<DLManagedTensorVersioned*>(
+  own_managed(static_cast<DLManagedTensorVersioned*>(
       PyCapsule_GetPointer(capsule, versioned_name)));
 }
 
 void destroy_legacy(PyObject* capsule) {
   if (!PyCapsule_IsValid(capsule, legacy_name)) return;
-  const error_guard guard;
-  owner::of_managed(static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule, legacy_name)));
+  own_managed(static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule, legacy_name)));
 }
 
 }  // namespace
@@ -54,24 +54,24 @@ owner consume_capsule(PyObject* capsule) noexcept {
     auto* tensor = static_cast<DLManagedTensorVersioned*>(
         PyCapsule_GetPointer(capsule, versioned_name));
     PyCapsule_SetName(capsule, used_versioned_name);
-    return owner::of_managed(tensor);
+    return own_managed(tensor);
   }
   auto* tensor = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule, legacy_name));
   PyCapsule_SetName(capsule, used_legacy_name);
-  return owner::of_managed(tensor);
+  return own_managed(tensor);
 }
 
 ref make_versioned_capsule(managed_tensor t) noexcept {
   DLManagedTensorVersioned* raw = std::move(t).release();
   ref capsule = ref::steal(PyCapsule_New(raw, versioned_name, destroy_versioned));
-  if (!capsule) owner::of_managed(raw);
+  if (!capsule) own_managed(raw);
   return capsule;
 }
 
 ref make_legacy_capsule(managed_tensor t) noexcept {
   DLManagedTensor* raw = std::move(t).release_legacy();
   ref capsule = ref::steal(PyCapsule_New(raw, legacy_name, destroy_legacy));
-  if (!capsule) owner::of_managed(raw);
+  if (!capsule) own_managed(raw);
   return capsule;
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include <dlpack_bridge/python/release.hpp>
 #include <dlpack_bridge/python/source.hpp>
 #include <dlpack_bridge/version.hpp>
 
@@ -17,7 +18,7 @@ const DLTensor* export_tensor(inbound& in, std::uint64_t& flags) noexcept {
   if (api->managed_tensor_from_py_object_no_sync(in.object, &exported) != 0 || !exported) {
     return nullptr;
   }
-  in.held = owner::of_managed(exported);
+  in.held = own_managed(exported);
   if (!is_readable(exported->version)) {
     in.held.reset();
     in.desc.has_layout = in.desc.has_dtype = in.desc.has_device = false;

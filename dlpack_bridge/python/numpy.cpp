@@ -151,9 +151,7 @@ void describe_array(inbound& in, PyArrayObject* array) {
   const extent* strides = nullptr;
   if (type.lanes == 0) {
     type = dtype();
-    in.desc.has_dtype = in.desc.has_layout = false;
-    in.note = dtype_words(descr);
-    in.desc.note = in.note;
+    in.name_dtype(dtype_words(descr));
   } else {
     if (is_swapped(descr)) in.desc.state.add(reason_code::byte_order);
     strides = element_strides(in, PyArray_DIMS(array), PyArray_STRIDES(array), ndim,

@@ -36,19 +36,54 @@ void release_late(void* object, void (*release)(void*) noexcept) noexcept {
   }
 }
 
+using release_function = owner::release_function;
+
+// With the GIL. What is pending stays pending, what the release leaves behind is discarded.
+void release_guarded(void* object, release_function release) noexcept {
+  const error_guard guard;
+  release(object);
+}
+
+// This thread's state when it is the only one of the interpreter: nobody can hold the GIL then, so
+// taking it waits for no one. torch >= 2.13 gives the GIL away while it drops a tensor
+// (THPVariable_clear), and this is how its memory still goes back at once.
+PyThreadState* only_python_thread() noexcept {
+  PyThreadState* const own = PyGILState_GetThisThreadState();
+  if (own == nullptr || state().finalizing.load(std::memory_order_acquire)) return nullptr;
+  const bool alone = PyInterpreterState_ThreadHead(own->interp) == own &&
+                     PyThreadState_Next(own) == nullptr;
+  return alone ? own : nullptr;
+}
+
+// Runs a release with the GIL if that costs no waiting; false when it does.
+bool release_with_gil(void* object, release_function release) noexcept {
+  if (has_gil()) {
+    release_guarded(object, release);
+    return true;
+  }
+  PyThreadState* const own = only_python_thread();
+  if (own == nullptr) return false;
+  PyEval_RestoreThread(own);
+  release_guarded(object, release);
+  PyEval_SaveThread();
+  return true;
+}
+
 // Lets go of a Python thing from wherever we are.
-void release_anywhere(void* object, void (*release)(void*) noexcept) noexcept {
+void release_anywhere(void* object, release_function release) noexcept {
   if (!Py_IsInitialized()) return;  // leak: there is no interpreter to give it to
-  if (!has_gil()) {
-    release_late(object, release);
-    return;
-  }
-  if (PyErr_Occurred() == nullptr) {
-    release(object);
-  } else {
-    const error_guard guard;
-    release(object);
-  }
+  if (!release_with_gil(object, release)) release_late(object, release);
+}
+
+template <class Managed>
+void run_deleter(void* object) noexcept {
+  auto* tensor = static_cast<Managed*>(object);
+  const release_function call = [](void* dying) noexcept {
+    static_cast<Managed*>(dying)->deleter(static_cast<Managed*>(dying));
+  };
+  if (tensor->deleter == nullptr) return;
+  // A deleter may run anywhere; with the GIL an error that it leaves behind can be caught.
+  if (!Py_IsInitialized() || !release_with_gil(object, call)) call(object);
 }
 
 void decref(void* object) noexcept { Py_DECREF(static_cast<PyObject*>(object)); }
@@ -68,6 +103,14 @@ owner own_object(PyObject* object) noexcept {
 
 owner own_buffer(Py_buffer* buffer) noexcept {
   return owner(buffer, [](void* kept) noexcept { release_anywhere(kept, release_buffer); });
+}
+
+owner own_managed(DLManagedTensorVersioned* tensor) noexcept {
+  return owner(tensor, run_deleter<DLManagedTensorVersioned>);
+}
+
+owner own_managed(DLManagedTensor* tensor) noexcept {
+  return owner(tensor, run_deleter<DLManagedTensor>);
 }
 
 std::int64_t drain_late_releases() noexcept {

@@ -18,6 +18,11 @@ owner own_object(PyObject* object) noexcept;
 /// Keeps a filled Py_buffer of `PyMem_RawMalloc` alive; takes it.
 owner own_buffer(Py_buffer* buffer) noexcept;
 
+/// Keeps a producer's managed tensor alive. Its deleter runs where it is dropped; an error that a
+/// deleter leaves behind is discarded, and one that was pending before stays.
+owner own_managed(DLManagedTensorVersioned* tensor) noexcept;
+owner own_managed(DLManagedTensor* tensor) noexcept;
+
 /// Empties the queue of late releases. Needs the GIL. Returns how many it released.
 std::int64_t drain_late_releases() noexcept;
 

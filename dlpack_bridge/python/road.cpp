@@ -29,6 +29,12 @@ void inbound::refuse(reason_code why, std::string text) {
   desc.note = note;
 }
 
+void inbound::name_dtype(std::string text) {
+  dtype_name = std::move(text);
+  desc.dtype_name = dtype_name;
+  desc.has_layout = desc.has_dtype = false;
+}
+
 bool inbound::refuse_producer_error() {
   if (!PyErr_ExceptionMatches(PyExc_Exception) || PyErr_ExceptionMatches(PyExc_MemoryError)) {
     return false;

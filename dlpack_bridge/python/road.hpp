@@ -26,6 +26,8 @@ struct inbound {
 
   /// Marks the array as refused for `why`, with what there is to say.
   void refuse(reason_code why, std::string text);
+  /// Names an element type that DLPack lacks: the layout counts as unknown then.
+  void name_dtype(std::string text);
   /// Takes the current Python error as the producer's. False when it is one that must pass through
   /// (KeyboardInterrupt, MemoryError and the like); it is set again then.
   bool refuse_producer_error();
@@ -38,7 +40,8 @@ struct inbound {
   owner held;        ///< the export or the buffer, when describing made one
   ref capsule;       ///< what holds an unconsumed managed tensor
   ref cause;         ///< the producer's exception
-  std::string note;  ///< owns the text behind `desc.note`
+  std::string note;        ///< owns the text behind `desc.note`
+  std::string dtype_name;  ///< owns the text behind `desc.dtype_name`
   extent room[128];  ///< shapes and strides that no producer keeps in DLPack's form
 };
 

@@ -5,6 +5,7 @@
 #include <dlpack_bridge/python/capsule.hpp>
 #include <dlpack_bridge/python/descriptor.hpp>
 #include <dlpack_bridge/python/errors.hpp>
+#include <dlpack_bridge/python/release.hpp>
 
 namespace dlpack_bridge::python {
 namespace {
@@ -131,7 +132,7 @@ void describe_surface(inbound& in) {
   in.desc.has_device = place.has_value();
   in.desc.view = tensor_view(nullptr, has_shape ? in.room : nullptr, nullptr, ndim,
                              type.value_or(dtype()), place.value_or(device()));
-  if (!type) in.refuse(why::dtype, type_name);
+  if (!type) in.name_dtype(type_name);
 }
 
 bool describe_unexportable(inbound& in) {
@@ -176,10 +177,8 @@ void check_narrow_integers(inbound& in) {
   const std::string name = words(real.get());
   const std::size_t digit = name.find_last_of('t');
   const int bits = digit == std::string::npos ? 0 : std::atoi(name.c_str() + digit + 1);
-  in.desc.has_layout = in.desc.has_dtype = false;
-  in.note = name + " (code=" + std::to_string(type.code) + ", bits=" + std::to_string(bits) +
-            ", lanes=1)";
-  in.desc.note = in.note;
+  in.name_dtype(name + " (code=" + std::to_string(type.code) + ", bits=" + std::to_string(bits) +
+                ", lanes=1)");
 }
 
 const DLTensor* export_by_table(inbound& in, DLTensor& borrowed) noexcept {
@@ -188,7 +187,7 @@ const DLTensor* export_by_table(inbound& in, DLTensor& borrowed) noexcept {
   }
   DLManagedTensorVersioned* exported = nullptr;
   if (lib.api->managed_tensor_from_py_object_no_sync(in.object, &exported) != 0) return nullptr;
-  in.held = owner::of_managed(exported);
+  in.held = own_managed(exported);
   return &exported->dl_tensor;
 }
 

@@ -20,7 +20,7 @@ def show_refusal(who, consume, capsule):
         consume(capsule)
     except (RuntimeError, db.ExchangeError) as refusal:
         print(f"  refused   by {who}: {type(refusal).__name__}")
-        print(textwrap.indent(textwrap.fill(str(refusal), 88), " " * 12))
+        print(textwrap.indent(str(refusal), " " * 12))
         return refusal
     raise AssertionError("a capsule must not be consumed twice")
 

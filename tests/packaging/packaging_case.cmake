@@ -50,7 +50,8 @@ elseif(CASE STREQUAL "python_component")
   install_to(${folder}/prefix)
   configure(python_component -DCMAKE_PREFIX_PATH=${folder}/prefix -DPython_EXECUTABLE=${PYTHON})
   run(${CMAKE_COMMAND} --build ${folder}/build)
-  run(${CMAKE_COMMAND} -E chdir ${folder}/build ${PYTHON} -c "import consumer; consumer.check()")
+  run(${CMAKE_COMMAND} -E env PYTHONPATH=${folder}/build
+      ${PYTHON} ${SOURCE_ROOT}/tests/packaging/python_component/check.py)
 
 elseif(CASE STREQUAL "missing_component")
   install_to(${folder}/prefix)

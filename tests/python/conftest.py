@@ -43,12 +43,17 @@ def prepare_support():
 check_import()
 lab_folder = prepare_support()
 
-import torch  # noqa: E402, F401  loaded before gc.freeze, so that collecting garbage stays quick
+import torch_states
 
-import dlpack_bridge as db  # noqa: E402
+import dlpack_bridge as db
 
-gc.collect()
-gc.freeze()
+
+def pytest_collection_finish():
+    """Loads what torch loads lazily and freezes all there is: collecting garbage stays quick."""
+    for _, make in torch_states.REFUSED.values():
+        make()
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure():

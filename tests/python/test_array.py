@@ -47,7 +47,19 @@ def test_strides_are_counted_in_elements_and_may_be_negative():
 
 
 @pytest.mark.parametrize(
-    "name", "shape strides ndim size dtype device readonly data_ptr copied c_contiguous".split()
+    "name",
+    [
+        "shape",
+        "strides",
+        "ndim",
+        "size",
+        "dtype",
+        "device",
+        "readonly",
+        "data_ptr",
+        "copied",
+        "c_contiguous",
+    ],
 )
 def test_attributes_cannot_be_set(name):
     array = db.asarray(np.zeros(3))

@@ -1,6 +1,7 @@
 """`Array.__dlpack_c_exchange_api__`: every pointer of the table, called from C."""
 
 import dlpack_lab as lab
+import isolated
 import numpy as np
 import pytest
 import samples
@@ -80,8 +81,11 @@ def test_borrow_describes_the_same_tensor_and_makes_nothing(layout):
 @pytest.mark.parametrize("function", [lab.api_export, lab.api_borrow])
 @pytest.mark.parametrize("stranger", [3, None, "x", np.zeros(3), [1]])
 def test_a_stranger_is_an_error_and_no_crash(function, stranger):
-    with pytest.raises((TypeError, BufferError)):
-        function(TABLE, stranger)
+    def attempt():
+        with pytest.raises((TypeError, BufferError)):
+            function(TABLE, stranger)
+
+    isolated.forked(attempt)
 
 
 def test_import_takes_ownership():
@@ -172,6 +176,8 @@ def test_allocation_gives_fresh_contiguous_memory(shape, dtype):
 )
 def test_a_failed_allocation_reports_exactly_once(shape, dtype, device):
     owned, errors, kind, message = lab.api_allocate(TABLE, shape, dtype, device)
+    if owned is not None:
+        owned.release()
     assert owned is None and errors == 1
     assert kind and message
 

@@ -71,7 +71,7 @@ def test_the_interface_exists_only_for_native_types_on_the_host():
     ):
         assert not hasattr(absent, "__array_interface__")
         with pytest.raises(AttributeError):
-            absent.__array_interface__
+            _ = absent.__array_interface__
 
 
 def test_the_cuda_interface_exists_only_on_cuda_memory():

@@ -1,8 +1,8 @@
 """Each deleter runs exactly once, whatever happens to the capsule, the result or the process."""
 
-import dlpack_lab as lab
 import gc
 
+import dlpack_lab as lab
 import numpy as np
 import pytest
 import torch
@@ -198,7 +198,7 @@ def test_a_refused_capsule_is_whole_and_usable_afterwards():
     expect_copy_required(lambda: db.to_torch(capsule, dtype="int8", copy=False))
     assert lab.name(capsule) == "dltensor_versioned"
     assert torch.from_dlpack(capsule).tolist() == [0, 1, 2, 3, 4, 5]
-    del capsule
+    capsule = None
     assert source.deleter_calls == 1
 
 

@@ -74,7 +74,9 @@ def test_rounding_equals_astype(source, target, numbers):
     assert bits(db.to_numpy(a, dtype=target)) == bits(reference(a, target))
 
 
-@pytest.mark.parametrize("source, target", [*itertools.permutations(["float16", "float32", "float64"], 2)])
+@pytest.mark.parametrize(
+    "source, target", [*itertools.permutations(["float16", "float32", "float64"], 2)]
+)
 def test_infinities_and_nan_survive(source, target):
     a = np.array([np.inf, -np.inf, np.nan], dtype=source)
     result = db.to_numpy(a, dtype=target)

@@ -1,5 +1,6 @@
 """The worked examples run as they stand, say what they do, and leave nothing but what they name."""
 
+import functools
 import os
 import re
 import subprocess
@@ -13,14 +14,13 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py"))
 
 
-@pytest.fixture
-def run(tmp_path):
-    """Runs an example in an empty folder, with an empty home; returns what it printed."""
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Runs an example once, in an empty folder and with an empty home: what it printed and wrote."""
 
+    @functools.cache
     def run(script):
-        home, here = tmp_path / "home", tmp_path / "here"
-        home.mkdir()
-        here.mkdir()
+        home, here = (tmp_path_factory.mktemp(name) for name in ("home", "here"))
         done = subprocess.run(
             [sys.executable, "-W", "error", EXAMPLES / script],
             capture_output=True,

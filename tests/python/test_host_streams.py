@@ -46,7 +46,7 @@ def test_a_wrong_type_is_a_type_error(stream, function):
         db.plan(np.zeros(3), "torch", stream=stream)
 
 
-@pytest.mark.parametrize("answer", [(), (0,), (0, "x"), ("a", 0), (0, 1, 2), (0, None)])
+@pytest.mark.parametrize("answer", [(), (0,), (0, "x"), (0, 1, 2), (0, None)])
 def test_a_broken_stream_object_is_a_type_or_value_error(answer):
     with pytest.raises((TypeError, ValueError)):
         db.to_torch(np.zeros(3), stream=CudaStream(*answer))

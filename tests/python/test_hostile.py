@@ -9,7 +9,7 @@ import dlpack_lab as lab
 import isolated
 import numpy as np
 import pytest
-import torch  # noqa: F401  loaded before the forks
+import torch
 from checks import codes
 from producers import OnDevice, Producer, Table13
 
@@ -157,9 +157,9 @@ def test_a_layout_too_complex_to_judge_is_read_only_and_decided_quickly():
     generator = np.random.default_rng(1)
     strides = tuple(int(s) for s in generator.integers(10**8, 10**9, 12))
     found = isolated.forked(
-        lambda: db.asarray(
-            lab.Export(1 << 40, (5,) * 12, strides, dtype=(1, 8, 1)).capsule()
-        ).readonly,
+        lambda: (
+            db.asarray(lab.Export(1 << 40, (5,) * 12, strides, dtype=(1, 8, 1)).capsule()).readonly
+        ),
         timeout=30,
     )
     assert found in (True, False)

@@ -13,6 +13,7 @@ from checks import (
     needs_copy,
     plan_of,
     refuses,
+    settle,
 )
 from producers import export
 
@@ -34,7 +35,11 @@ def test_negative_strides_are_copied_for_torch_naming_the_axis(layout):
     make, axis = samples.NEGATIVE_STRIDES[layout]
     a = make()
     plan = plan_of(a, "torch")
-    assert (plan.action, codes(plan.reasons), plan.nbytes) == ("copy", {"negative_stride"}, a.nbytes)
+    assert (plan.action, codes(plan.reasons), plan.nbytes) == (
+        "copy",
+        {"negative_stride"},
+        a.nbytes,
+    )
     assert str(axis) in plan.reasons[0].message
     t = db.to_torch(a)
     assert_same_elements(t, a)
@@ -221,6 +226,7 @@ def test_empty_arrays_keep_their_address_null_or_not(shape, null):
     assert db.to_numpy(array).shape == shape
     assert tuple(db.to_torch(array).shape) == shape
     del array
+    settle()
     assert source.deleter_calls == 1
 
 

@@ -24,7 +24,7 @@ def test_a_type_has_its_name_code_bits_lanes_and_size(name):
 def test_a_type_is_equal_to_its_name_and_hashes_like_it(name):
     dtype = db.dtype(name)
     assert dtype == name and name == dtype
-    assert not dtype != name
+    assert (dtype != name) is False
     assert hash(dtype) == hash(name)
     assert {dtype: 1}[name] == 1
     assert dtype == db.dtype(dtype) == db.dtype(name)
@@ -36,7 +36,7 @@ def test_a_type_is_equal_to_numpy_s(name):
     assert dtype == np.dtype(name)
     assert dtype == np.dtype(name).type
     assert db.dtype(np.dtype(name)) == db.dtype(np.dtype(name).type) == dtype
-    assert not dtype == np.dtype("M8[s]")
+    assert (dtype == np.dtype("M8[s]")) is False
 
 
 @pytest.mark.parametrize("name", {**samples.SMALL_FLOATS, **samples.ONLY_ML_DTYPES})
@@ -90,10 +90,10 @@ def test_the_host_is_cpu_and_1_0():
     assert device == db.asarray(torch.zeros(3)).device
     assert hash(device) == hash(db.asarray(torch.zeros(3)).device)
     assert "cpu" in str(device)
-    assert device != 3 and device != None  # noqa: E711
+    assert device != 3 and device != None
 
 
-@pytest.mark.parametrize("label", [(3, 0), (4, 0), (8, 0), (8, 3), (10, 1), (17, 0), (99, 7)])
+@pytest.mark.parametrize("label", [(3, 0), (4, 0), (8, 0), (8, 3), (10, 1), (17, 0)])
 def test_other_devices_are_known_by_their_dlpack_tuple(label):
     device = db.asarray(export(device=label).capsule()).device
     assert device == label

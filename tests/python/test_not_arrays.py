@@ -174,7 +174,7 @@ def test_a_method_set_to_none_is_no_method():
 
 class RaisingMeta(type):
     def __getattribute__(cls, name):
-        if name.startswith("__dlpack") or name.startswith("__array") or name.startswith("__c_dl"):
+        if name.startswith(("__dlpack", "__array", "__c_dl")):
             raise RuntimeError(f"{name} was looked up through the metaclass")
         return super().__getattribute__(name)
 

@@ -67,7 +67,9 @@ def test_alignment_is_kept_or_made(offset, alignment, to):
 
 
 @pytest.mark.parametrize("to", TARGETS)
-@pytest.mark.parametrize("keywords", [{"copy": True}, {"dtype": "float16"}, {"dtype": "complex128"}])
+@pytest.mark.parametrize(
+    "keywords", [{"copy": True}, {"dtype": "float16"}, {"dtype": "complex128"}]
+)
 def test_copies_made_for_other_reasons_are_aligned_too(keywords, to):
     a = np.arange(7, dtype=np.float32)
     for alignment in (128, 1024):

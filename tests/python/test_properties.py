@@ -1,13 +1,14 @@
 """Random arrays and random histories: the contract holds for what nobody thought of."""
 
-import dlpack_lab as lab
 import gc
 
+import dlpack_lab as lab
 import numpy as np
 import samples
 import torch
 from checks import address, bits, codes, live
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from producers import Producer, Table13, export
 
@@ -36,7 +37,7 @@ def arrays(draw):
     a = np.arange(int(np.prod(shape))).reshape(shape).astype(dtype)
     if draw(st.integers(0, 9)) == 0:
         a = a.astype(dtype.newbyteorder("S"))
-    a = a[tuple(draw(index(extent)) for extent in shape)]
+    a = a[(*(draw(index(extent)) for extent in shape), ...)]
     a = a.transpose(draw(st.permutations(range(a.ndim))))
     if draw(st.integers(0, 9)) == 0:
         a = np.broadcast_to(a, (2, *a.shape))
@@ -106,7 +107,9 @@ class Histories(RuleBasedStateMachine):
 
     @rule(versioned=st.booleans(), empty=st.booleans())
     def produce(self, versioned, empty):
-        source = lab.Export(None, (0, 2), versioned=versioned) if empty else export(versioned=versioned)
+        source = (
+            lab.Export(None, (0, 2), versioned=versioned) if empty else export(versioned=versioned)
+        )
         self.sources.append(source)
         self.capsules.append(source.capsule())
 

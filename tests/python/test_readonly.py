@@ -1,8 +1,8 @@
 """Read-only memory stays read-only, or `readonly=` says what happens."""
 
-import dlpack_lab as lab
 import mmap
 
+import dlpack_lab as lab
 import numpy as np
 import pytest
 import torch

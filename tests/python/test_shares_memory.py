@@ -4,7 +4,8 @@ import isolated
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided, sliding_window_view
 from producers import export
 
@@ -32,8 +33,8 @@ PAIRS = {
     "crossing columns and rows": (BASE.reshape(6, 8)[:, 3], BASE.reshape(6, 8)[2], True),
     "transposed": (BASE.reshape(6, 8).T[:2], BASE.reshape(6, 8)[:, 1:3], True),
     "blocks": (BASE.reshape(6, 8)[:3, :4], BASE.reshape(6, 8)[3:, 4:], False),
-    "broadcast": (np.broadcast_to(BASE[3], (5, 5)), BASE[3:4], True),
-    "broadcast elsewhere": (np.broadcast_to(BASE[3], (5, 5)), BASE[4:], False),
+    "broadcast": (np.broadcast_to(BASE[3:4], (5, 5)), BASE[3:4], True),
+    "broadcast elsewhere": (np.broadcast_to(BASE[3:4], (5, 5)), BASE[4:], False),
     "windows": (sliding_window_view(BASE[:10], 3), BASE[9:], True),
     "windows before": (sliding_window_view(BASE[:10], 3), BASE[10:], False),
     "empty": (BASE[:0], BASE, False),
@@ -64,9 +65,9 @@ def test_tensors_and_other_sources():
 
 
 def axes():
-    return st.lists(
-        st.tuples(st.integers(1, 5), st.integers(-9, 9)), min_size=1, max_size=3
-    ).map(lambda pairs: tuple(zip(*pairs)))
+    return st.lists(st.tuples(st.integers(1, 5), st.integers(-9, 9)), min_size=1, max_size=3).map(
+        lambda pairs: tuple(zip(*pairs, strict=True))
+    )
 
 
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)

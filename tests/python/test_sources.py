@@ -7,6 +7,7 @@ import mmap
 import sys
 from multiprocessing import shared_memory
 
+import isolated
 import numpy as np
 import pytest
 import samples
@@ -71,12 +72,16 @@ def test_memoryviews_backwards_and_cast():
 
 
 def test_ctypes_arrays_are_buffers():
-    numbers = (ctypes.c_double * 3)(1, 2, 3)
-    a = db.to_numpy(numbers)
-    a[0] = 7
-    assert list(numbers) == [7, 2, 3]
-    grid = ((ctypes.c_int32 * 3) * 2)()
-    assert db.to_torch(grid).shape == (2, 3)
+    """Their buffers have no strides, whatever was asked for."""
+
+    def attempt():
+        numbers = (ctypes.c_double * 3)(1, 2, 3)
+        a = db.to_numpy(numbers)
+        a[0] = 7
+        grid = ((ctypes.c_int32 * 3) * 2)()
+        return list(numbers), tuple(db.to_torch(grid).shape)
+
+    assert isolated.forked(attempt) == ([7, 2, 3], (2, 3))
 
 
 def test_structures_are_refused():
@@ -133,7 +138,8 @@ def test_a_copied_buffer_is_let_go_at_once():
 
 
 @pytest.mark.parametrize(
-    "scalar", [np.float64(2.5), np.float32(2.5), np.int16(2), np.uint8(2), np.bool_(True), np.complex64(2j)]
+    "scalar",
+    [np.float64(2.5), np.float32(2.5), np.int16(2), np.uint8(2), np.bool_(True), np.complex64(2j)],
 )
 @pytest.mark.parametrize("to", ["numpy", "torch", "array"])
 def test_numpy_scalars_are_arrays_without_dimensions(scalar, to):

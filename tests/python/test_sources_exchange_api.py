@@ -44,7 +44,9 @@ def test_a_copy_needs_one_description_only(keywords):
     assert source.deleter_calls == source.exports
 
 
-@pytest.mark.parametrize("keywords", [{"dtype": "float64", "copy": False}, {"alignment": 2**20, "copy": False}])
+@pytest.mark.parametrize(
+    "keywords", [{"dtype": "float64", "copy": False}, {"alignment": 2**20, "copy": False}]
+)
 def test_a_refusal_releases_what_was_exported(keywords):
     source = export()
     with Calls() as calls, pytest.raises(db.CopyRequiredError):
@@ -138,7 +140,9 @@ def test_with_an_unusable_table_the_method_serves_or_there_is_one_clear_error(at
         assert codes(error.blockers)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("r"), BufferError("b"), TypeError("t"), ValueError("v")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("r"), BufferError("b"), TypeError("t"), ValueError("v")]
+)
 def test_what_a_table_raises_becomes_an_exchange_error_with_its_cause(error):
     with refuses("producer") as caught:
         db.to_numpy(Table13(export(), error))

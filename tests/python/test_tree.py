@@ -62,7 +62,13 @@ def test_leaves_are_shared_where_they_can_be():
 
 
 def test_leaves_of_any_framework():
-    tree = [np.zeros(2), torch.zeros(2), db.asarray(np.zeros(2)), Producer(export([0.0, 0.0])), b"ab"]
+    tree = [
+        np.zeros(2),
+        torch.zeros(2),
+        db.asarray(np.zeros(2)),
+        Producer(export([0.0, 0.0])),
+        b"ab",
+    ]
     assert {type(leaf) for leaf in db.convert_tree(tree, "numpy")} == {np.ndarray}
     assert {type(leaf) for leaf in db.convert_tree(tree, torch)} == {torch.Tensor}
     assert {type(leaf) for leaf in db.convert_tree(tree, "array")} == {db.Array}

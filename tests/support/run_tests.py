@@ -11,12 +11,13 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
-import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from xml.etree import ElementTree
 
 # Reasons that are the machine's, not ours.
 ALLOWED_SKIPS = re.compile(r"needs a GPU|needs two GPUs")
@@ -46,9 +47,9 @@ class Suite:
             else:
                 self.passed += 1
         if not cases:
-            self.failed.append("no test ran")
+            self.failed.append(f"no report, the runner ended with {how_it_ended(exit_code)}")
         elif exit_code and not self.failed:
-            self.failed.append(f"the runner ended with exit code {exit_code}")
+            self.failed.append(f"the runner ended with {how_it_ended(exit_code)}")
 
     def count_skip(self, name: str, reason: str) -> None:
         if ALLOWED_SKIPS.search(reason):
@@ -60,6 +61,10 @@ class Suite:
         ran = self.passed + len(self.failed)
         skipped = self.skipped.total()
         return f"{self.name:<24}{ran:>8}{self.passed:>8}{len(self.failed):>8}{skipped:>8}"
+
+
+def how_it_ended(exit_code: int) -> str:
+    return signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
 
 
 def skip_reason(case: ElementTree.Element) -> str:

@@ -1,21 +1,29 @@
+// A Python module of someone else that hands out an array of its own through the python component.
 #include <vector>
 
-#include <Python.h>
-
 #include <dlpack_bridge/dlpack_bridge.hpp>
+#include <dlpack_bridge/python/capsule.hpp>
+#include <dlpack_bridge/python/process_state.hpp>
 
 namespace {
 
-PyObject* check(PyObject*, PyObject*) {
-  const auto tensor = dlpack_bridge::share(std::vector<float>{1, 2, 3});
-  if (dlpack_bridge::live_managed_tensors() == 1) Py_RETURN_NONE;
-  PyErr_SetString(PyExc_AssertionError, "one live managed tensor expected");
-  return nullptr;
+PyObject* make(PyObject*, PyObject*) {
+  return dlpack_bridge::python::make_versioned_capsule(
+             dlpack_bridge::share(std::vector<float>{1, 2, 3}))
+      .release();
 }
 
-PyMethodDef methods[] = {{"check", check, METH_NOARGS, nullptr}, {}};
+PyObject* live(PyObject*, PyObject*) {
+  return PyLong_FromLongLong(dlpack_bridge::live_managed_tensors());
+}
+
+PyMethodDef methods[] = {
+    {"make", make, METH_NOARGS, nullptr}, {"live", live, METH_NOARGS, nullptr}, {}};
 PyModuleDef definition = {PyModuleDef_HEAD_INIT, "consumer", nullptr, -1, methods};
 
 }  // namespace
 
-PyMODINIT_FUNC PyInit_consumer() { return PyModule_Create(&definition); }
+PyMODINIT_FUNC PyInit_consumer() {
+  if (!dlpack_bridge::python::initialize_process_state()) return nullptr;
+  return PyModule_Create(&definition);
+}

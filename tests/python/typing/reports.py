@@ -45,6 +45,7 @@ def plan(x: NDArray[np.float64]) -> None:
 def trace(x: NDArray[np.float64]) -> None:
     with db.trace() as trace:
         db.to_torch(x)
+    assert_type(trace, db.trace)
     assert_type(trace.copied_bytes, int)
     for record in trace.records:
         assert_type(record.action, Literal["share", "copy", "refuse"])
@@ -56,8 +57,9 @@ def trace(x: NDArray[np.float64]) -> None:
 def the_rest(x: NDArray[np.float64]) -> None:
     info = db.info(x)
     assert_type(info.framework, str)
-    assert_type(info.dtype, db.dtype)
-    assert_type(info.shape + info.strides, tuple[int, ...])
+    assert_type(info.dtype, db.dtype | None)
+    assert_type(info.shape, tuple[int, ...])
+    assert_type(info.strides, tuple[int, ...] | None)
     assert_type(info.readonly, bool)
     assert_type(info.alignment, int)
     stats = db.stats()

@@ -1,7 +1,8 @@
 """One table of exchanges with what must be decided, for plans, conversions, traces and statistics."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 import samples
@@ -100,13 +101,19 @@ CASES = {
     # copied
     "copy=True to torch": copy(six, "torch", "copy_requested", 48, copy=True),
     "copy=True to itself": copy(six, "numpy", "copy_requested", 48, copy=True),
-    "copy=True of an array": copy(lambda: db.asarray(six()), "array", "copy_requested", 48, copy=True),
+    "copy=True of an array": copy(
+        lambda: db.asarray(six()), "array", "copy_requested", 48, copy=True
+    ),
     "dtype to torch": copy(six, "torch", "dtype", 24, dtype="float32"),
     "dtype of the own": copy(tensor, "torch", "dtype", 48, dtype="float64"),
-    "dtype and copy=True": copy(six, "torch", "dtype copy_requested", 24, dtype="float32", copy=True),
+    "dtype and copy=True": copy(
+        six, "torch", "dtype copy_requested", 24, dtype="float32", copy=True
+    ),
     "reversed to torch": copy(lambda: six()[::-1], "torch", "negative_stride", 48),
     "foreign byte order": copy(foreign, "torch", "byte_order", 48),
-    "foreign and reversed": copy(lambda: foreign()[::-1], "torch", "byte_order negative_stride", 48),
+    "foreign and reversed": copy(
+        lambda: foreign()[::-1], "torch", "byte_order negative_stride", 48
+    ),
     "Fortran order": copy(lambda: np.zeros((3, 4)).T, "torch", "order", 96, order="C"),
     "misaligned": copy(samples.misaligned, "torch", "alignment", 24),
     "read-only to torch": copy(frozen, "torch", "readonly", 48),
@@ -134,7 +141,9 @@ CASES = {
     "dtype, copy=False": refuse(six, "torch", "dtype", dtype="float32", copy=False),
     "reversed, copy=False": refuse(lambda: six()[::-1], "torch", "negative_stride", copy=False),
     "foreign, copy=False": refuse(foreign, "torch", "byte_order", copy=False),
-    "order, copy=False": refuse(lambda: np.zeros((3, 4)).T, "torch", "order", order="C", copy=False),
+    "order, copy=False": refuse(
+        lambda: np.zeros((3, 4)).T, "torch", "order", order="C", copy=False
+    ),
     "read-only, copy=False": refuse(frozen, "torch", "readonly", copy=False),
     "conj, copy=False": refuse(torch_states.conjugated, "numpy", "conj", copy=False),
 }

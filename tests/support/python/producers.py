@@ -11,9 +11,9 @@ def dtype_of(array):
     return CODES[array.dtype.kind], array.dtype.itemsize * 8, 1
 
 
-def export(values=(0.0, 1.0, 2.0, 3.0, 4.0, 5.0), dtype="float32", **fields):
+def export(values=(0.0, 1.0, 2.0, 3.0, 4.0, 5.0), element="float32", /, **fields):
     """An Export of a copy of `values`; every field can be overridden."""
-    array = np.asarray(values, dtype=dtype)
+    array = np.asarray(values, dtype=element)
     fields.setdefault("shape", array.shape)
     fields.setdefault("dtype", dtype_of(array))
     return lab.Export(array, **fields)
@@ -23,9 +23,7 @@ def export_of(array, **fields):
     """An Export that shares `array` and holds one reference to it per managed tensor."""
     strides = tuple(stride // array.itemsize for stride in array.strides)
     pointer = array.__array_interface__["data"][0]
-    return lab.Export(
-        pointer, array.shape, strides, dtype=dtype_of(array), owner=array, **fields
-    )
+    return lab.Export(pointer, array.shape, strides, dtype=dtype_of(array), owner=array, **fields)
 
 
 class Producer:

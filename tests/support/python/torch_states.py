@@ -79,6 +79,11 @@ def negated():
     return torch.tensor([1 + 2j, 3 + 4j]).conj().imag
 
 
+@made_quietly
+def half_complex():
+    return torch.tensor([1 + 2j, 3 - 4j]).to(torch.complex32)
+
+
 # What is refused whatever the keywords: name -> (code of the blocker, maker).
 REFUSED = {
     "sparse COO": ("sparse", made_quietly(lambda: torch.eye(3).to_sparse())),
@@ -112,9 +117,7 @@ REFUSED = {
 # Refused as well, under a code the contract leaves open.
 REFUSED_SOMEHOW = {
     "nested jagged": made_quietly(
-        lambda: torch.nested.nested_tensor(
-            [torch.ones(2), torch.ones(3)], layout=torch.jagged
-        )
+        lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged)
     ),
     "mkldnn": made_quietly(lambda: torch.ones(3).to_mkldnn()),
     "zero tensor": lambda: torch._efficientzerotensor(3),

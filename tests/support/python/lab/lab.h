@@ -16,6 +16,7 @@ typedef struct {
   atomic_long exports;
   atomic_long deleter_calls;
   atomic_long destructor_calls;
+  atomic_long deleter_calls_with_gil;
 } lab_counts;
 
 enum lab_deleter { LAB_DELETER_COUNT, LAB_DELETER_NULL, LAB_DELETER_RAISE };

@@ -31,6 +31,9 @@ void lab_call_deleter(void* managed, bool versioned) {
 
 static void run_deleter(made* m) {
   atomic_fetch_add(&m->counts->deleter_calls, 1);
+  if (Py_IsInitialized() && PyGILState_Check()) {
+    atomic_fetch_add(&m->counts->deleter_calls_with_gil, 1);
+  }
   bool needs_python = m->owner || m->callback || m->mode == LAB_DELETER_RAISE;
   if (!needs_python || !Py_IsInitialized()) return;
   PyGILState_STATE gil = PyGILState_Ensure();
@@ -195,7 +198,8 @@ static void export_dealloc(lab_export* self) {
 
 static PyObject* export_count(lab_export* self, void* which) {
   atomic_long* counters[] = {&self->counts->exports, &self->counts->deleter_calls,
-                             &self->counts->destructor_calls};
+                             &self->counts->destructor_calls,
+                             &self->counts->deleter_calls_with_gil};
   return PyLong_FromLong(atomic_load(counters[(intptr_t)which]));
 }
 
@@ -208,6 +212,7 @@ static PyGetSetDef export_getset[] = {
     {"exports", (getter)export_count, NULL, "managed tensors made so far", (void*)0},
     {"deleter_calls", (getter)export_count, NULL, "deleters run so far", (void*)1},
     {"destructor_calls", (getter)export_count, NULL, "capsules destroyed so far", (void*)2},
+    {"deleter_calls_with_gil", (getter)export_count, NULL, "those that held the GIL", (void*)3},
     {"address", (getter)export_address, NULL, "the data pointer", NULL},
     {0}};
 
