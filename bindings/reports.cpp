@@ -224,7 +224,7 @@ void add_info(py::module_& m) {
       .def("__repr__",
            [](const info& i) { return "<dlpack_bridge.Info " + i.framework + ": " + i.summary + ">"; });
   m.def("info", make_info, py::arg("x"), py::pos_only(),
-        "What the hub sees of x. Errors: NotAnArrayError.");
+        "info(x, /)\n--\n\nWhat the hub sees of x. Errors: NotAnArrayError.");
 }
 
 // ---- stats, and releases ---------------------------------------------------------------------
@@ -281,23 +281,27 @@ void add_stats(py::module_& m) {
       .def_readonly("leaked", &stats::leaked, "Owners given up.")
       .def("__str__", stats_text)
       .def("__repr__", [](const stats& s) { return "<dlpack_bridge.Stats " + stats_text(s) + ">"; });
-  m.def("stats", make_stats, "The counters of this process.");
+  m.def("stats", make_stats, "stats()\n--\n\nThe counters of this process.");
   m.def("shares_memory", shares_memory, py::arg("a"), py::arg("b"), py::pos_only(),
-        "Whether two arrays have a byte in common. Errors: NotAnArrayError, ExchangeError, "
+        "shares_memory(a, b, /)\n--\n\nWhether two arrays have a byte in common. Errors: NotAnArrayError, ExchangeError, "
         "ValueError when a bounded search cannot tell.");
   m.def("record_stream", record_stream, py::arg("x"), py::arg("stream"),
-        "Declares a use of x on a stream that the hub cannot see. Errors: ValueError for host "
+        "record_stream(x, stream)\n--\n\nDeclares a use of x on a stream that the hub cannot see. Errors: ValueError for host "
         "memory, CudaError.");
   m.def("collect", collect, py::arg("wait") = false,
-        "Runs releases that are due; returns how many owners it released.");
+        "collect(wait=False)\n--\n\nRuns releases that are due; returns how many owners it released.");
   m.def("_is_array", [](const py::object& x) { return hub::is_array(x.ptr()); });
 }
 
 }  // namespace
 
 void add_reports(py::module_& m) {
+  py::options signatures;  // the docstrings carry their own, which inspect can read
+  signatures.disable_function_signatures();
   add_report_type<plan>(m, "Plan", "What convert would do, and why.");
   m.def("plan", make_plan, py::arg("x"), py::arg("to"), py::pos_only(),
+        "plan(x, to, /, *, dtype=None, device=None, copy=None, detach=False, readonly=\"copy\", "
+        "order=None, alignment=None, stream=None)\n--\n\n"
         "What convert(x, to, ...) would do and why; does nothing and raises for no refusal.\n\n"
         "Errors: TypeError, ImportError, ValueError.");
   add_trace(m);

@@ -66,10 +66,13 @@ description describe(const tensor_view& view) noexcept {
   description d;
   d.view = view;
   describe_layout(d);
-  if (needs_cuda(view.device().type)) {
-    d.cuda_driver = cuda_backend() != nullptr && cuda_backend()->available();
-  }
   return d;
+}
+
+void find_facts(description& d, const requirements& wanted) noexcept {
+  const bool device_memory = (d.has_device && needs_cuda(d.view.device().type)) ||
+                             (wanted.device && wanted.device->type != kDLCPU);
+  if (device_memory) d.cuda_driver = cuda_backend() != nullptr && cuda_backend()->available();
 }
 
 tensor_view shared_view(const description& s, const decision& d, extent* room) noexcept {
@@ -130,6 +133,7 @@ answer share_memory(const description& a, const description& b) {
 managed_tensor exchange(managed_tensor t, const requirements& wanted, const capabilities& target) {
   description source = describe(t.view());
   source.is_copied = t.is_copied();
+  find_facts(source, wanted);
   const decision decided = negotiate(source, wanted, target);
   if (decided.action == action::refuse) {
     throw exchange_error(refusal_text(decided, source, wanted, target),

@@ -7,11 +7,15 @@
 
 namespace dlpack_bridge {
 
-/// Describes a view for `negotiate`: layout facts, overlap, nothing else. No allocation.
+/// Describes a view for `negotiate`: layout facts and overlap. No allocation, no driver call.
 description describe(const tensor_view& view) noexcept;
 
 /// Fills `layout` and `overlapping` of a description whose `view` is set and valid.
 void describe_layout(description& d) noexcept;
+
+/// FACTS: asks the driver what a decision about this array needs, and only where device memory is
+/// involved.
+void find_facts(description& d, const requirements& wanted) noexcept;
 
 /// Fresh memory with the elements of a source in it, C-contiguous.
 struct fresh_copy {

@@ -30,6 +30,7 @@ const char* to_string(defect d) noexcept {
   switch (d) {
     case defect::none: return "nothing";
     case defect::negative_ndim: return "ndim is negative";
+    case defect::too_many_axes: return "ndim is larger than any array has";
     case defect::null_shape: return "shape is NULL although ndim is not 0";
     case defect::negative_extent: return "an extent of the shape is negative";
     case defect::size_overflow: return "the number of elements or bytes overflows 63 bits";
@@ -41,6 +42,7 @@ const char* to_string(defect d) noexcept {
 
 defect validate(const DLTensor& tensor) noexcept {
   if (tensor.ndim < 0) return defect::negative_ndim;
+  if (tensor.ndim > most_axes) return defect::too_many_axes;
   if (tensor.ndim > 0 && tensor.shape == nullptr) return defect::null_shape;
   const std::span<const extent> shape(tensor.shape, static_cast<std::size_t>(tensor.ndim));
   for (const extent n : shape) {

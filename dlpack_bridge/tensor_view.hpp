@@ -68,10 +68,14 @@ constexpr std::int64_t dense_bytes(std::int64_t count, dtype type) noexcept {
   return type.is_packed() ? (count * type.element_bits() + 7) / 8 : count * type.itemsize();
 }
 
+/// More axes than this are taken for garbage (NumPy's limit is 64).
+inline constexpr std::int32_t most_axes = 1024;
+
 /// What can be wrong with a `DLTensor` that came from outside.
 enum class defect : std::uint8_t {
   none,
   negative_ndim,
+  too_many_axes,   ///< more than any array has: the shape behind it is not read
   null_shape,
   negative_extent,
   size_overflow,   ///< more elements or bytes than an address can reach

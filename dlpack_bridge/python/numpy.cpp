@@ -55,15 +55,16 @@ std::vector<registered_dtype>& registered() noexcept {
 
 PyArray_Descr* descriptors[known_dtypes] = {};  // by dtype_id, one reference each
 
-// Registers what ml_dtypes offers; once, when it is first seen.
+constexpr dtype_set from_ml_dtypes = float8_dtypes.with(dtype_set(dtype_id::bfloat16));
+
+// Registers what ml_dtypes offers; once, when it is first needed or seen.
 void read_ml_dtypes(PyObject* module) noexcept {
   static bool done = false;
   if (done) return;
   done = true;
-  const dtype_set wanted = float8_dtypes.with(dtype_set(dtype_id::bfloat16));
   for (int i = 0; i < known_dtypes; ++i) {
     const auto id = static_cast<dtype_id>(i);
-    if (!wanted.contains(id)) continue;
+    if (!from_ml_dtypes.contains(id)) continue;
     const ref type = attribute_or_none(module, dtype_of(id).name().c_str());
     PyArray_Descr* descr = nullptr;
     if (!type || PyArray_DescrConverter(type.get(), &descr) != NPY_SUCCEED) {
@@ -72,16 +73,17 @@ void read_ml_dtypes(PyObject* module) noexcept {
     }
     descriptors[i] = descr;
     registered().push_back({descr->type_num, dtype_of(id)});
-    numpy_target().holds.dtypes = numpy_target().holds.dtypes.with(dtype_set(id));
   }
 }
 
-bool import_ml_dtypes() noexcept {
+// Looks without importing: most programs have no use for it.
+bool has_ml_dtypes() noexcept {
   const error_guard guard;
-  const ref module = ref::steal(PyImport_ImportModule("ml_dtypes"));
-  if (module) read_ml_dtypes(module.get());
+  const ref util = ref::steal(PyImport_ImportModule("importlib.util"));
+  const ref spec = util ? ref::steal(PyObject_CallMethod(util.get(), "find_spec", "s", "ml_dtypes"))
+                        : ref();
   PyErr_Clear();
-  return static_cast<bool>(module);
+  return spec && spec.get() != Py_None;
 }
 
 // Lanes 0 when DLPack has no such element.
@@ -97,8 +99,12 @@ dtype dtype_of_number(int type_num) noexcept {
 }
 
 PyArray_Descr* descriptor_of(dtype t) noexcept {
+  if (id_of(t) == dtype_id::unknown) return nullptr;
   const auto id = static_cast<int>(id_of(t));
-  if (descriptors[id] == nullptr) {
+  if (descriptors[id] == nullptr && from_ml_dtypes.contains(id_of(t))) {
+    const ref module = ref::steal(PyImport_ImportModule("ml_dtypes"));
+    if (module) read_ml_dtypes(module.get());
+  } else if (descriptors[id] == nullptr) {
     for (int n = 0; n < NPY_NTYPES_LEGACY; ++n) {
       if (numbered.values[n] == t) {
         descriptors[id] = PyArray_DescrFromType(n);
@@ -206,7 +212,7 @@ bool prepare_numpy(target_row& row) {
     if (!PyErr_Occurred()) PyErr_SetString(PyExc_ImportError, "numpy is installed but broken");
     return false;
   }
-  import_ml_dtypes();
+  if (has_ml_dtypes()) row.holds.dtypes = row.holds.dtypes.with(from_ml_dtypes);
   row.ready = true;
   return true;
 }
@@ -214,7 +220,10 @@ bool prepare_numpy(target_row& row) {
 PyObject* wrap_as_ndarray(const tensor_view& view, owner keep, std::uint64_t, framework) {
   PyArray_Descr* const descr = descriptor_of(view.dtype());
   if (descr == nullptr) {
-    PyErr_Format(PyExc_TypeError, "numpy has no dtype %s", view.dtype().name().c_str());
+    if (!PyErr_Occurred()) {
+      PyErr_Format(PyExc_ImportError, "the installed ml_dtypes has no %s; upgrade it: pip install -U "
+                   "ml_dtypes", view.dtype().name().c_str());
+    }
     return nullptr;
   }
   ref base = make_holder(std::move(keep));

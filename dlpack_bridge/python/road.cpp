@@ -66,6 +66,7 @@ bool decide(inbound& in, const requirements& wanted, const target_row& target, d
   in.desc.note = in.entry->note;
   in.desc.same_framework = in.entry->origin == target.holds.id;
   if (!in.row->describe(in, wanted)) return false;
+  find_facts(in.desc, wanted);
   decided = negotiate(in.desc, wanted, target.holds);
   return true;
 }

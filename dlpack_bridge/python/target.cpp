@@ -6,6 +6,7 @@
 #include <dlpack_bridge/python/array.hpp>
 #include <dlpack_bridge/python/numpy.hpp>
 #include <dlpack_bridge/python/torch.hpp>
+#include <dlpack_bridge/version.hpp>
 
 namespace dlpack_bridge::python {
 namespace {
@@ -64,7 +65,7 @@ target_row* raise_without_road(framework id) {
     PyErr_Format(PyExc_ValueError,
                  "dlpack_bridge %s has no road to %s; hand it dlpack_bridge.asarray(x), which "
                  "speaks __dlpack__",
-                 "0.1", name.c_str());
+                 DLPACK_BRIDGE_VERSION_STRING, name.c_str());
   }
   return nullptr;
 }

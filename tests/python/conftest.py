@@ -76,5 +76,7 @@ def what_is_left():
 def nothing_is_left_behind(capfd):
     before = what_is_left()
     yield
-    assert what_is_left() == before
+    left = what_is_left()
+    for name, count in left.items():  # less is left where a failed test let go of its traceback
+        assert 0 <= count <= before[name], f"{name}: {count}, {before[name]} before the test"
     assert tuple(capfd.readouterr()) == ("", ""), "the hub printed something"

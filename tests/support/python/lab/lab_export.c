@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 typedef struct {
   union {
@@ -127,6 +129,20 @@ static int parse_extents(PyObject* object, int64_t** out, Py_ssize_t* count) {
   return PyErr_Occurred() ? -1 : 0;
 }
 
+// Moves extents to the end of a page that is followed by an unreadable one.
+static int guard_extents(int64_t** extents, Py_ssize_t count) {
+  if (!*extents) return 0;
+  size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes = sizeof(int64_t) * (size_t)count;
+  char* pages =
+      mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (pages == MAP_FAILED || bytes > page || mprotect(pages + page, page, PROT_NONE) != 0) {
+    PyErr_SetString(PyExc_MemoryError, "no guarded page");
+    return -1;
+  }
+  *extents = memcpy(pages + page - bytes, *extents, bytes);
+  return 0;
+}
+
 // An int is an address, None is NULL, anything else is copied into 256-byte aligned memory.
 static int parse_data(PyObject* object, Py_ssize_t misalign, void** out) {
   *out = NULL;
@@ -187,6 +203,10 @@ static int export_init(lab_export* self, PyObject* args, PyObject* kwargs) {
   if (parse_extents(strides, &self->tensor.strides, &strides_count) != 0) return -1;
   self->tensor.ndim = ndim == Py_None ? (int32_t)shape_count : (int32_t)PyLong_AsLong(ndim);
   if (PyErr_Occurred()) return -1;
+  if (self->tensor.ndim != shape_count) {  // a lie: reading as far as it says is fatal
+    if (guard_extents(&self->tensor.shape, shape_count) != 0) return -1;
+    if (guard_extents(&self->tensor.strides, strides_count) != 0) return -1;
+  }
   return parse_data(data, misalign, &self->tensor.data);
 }
 
