@@ -36,7 +36,7 @@ void finish_streaming() noexcept;
 #include <cstring>
 
 #ifdef __SSE2__
-#include <emmintrin.h>
+#include <immintrin.h>
 #endif
 
 namespace dlpack_bridge::detail {

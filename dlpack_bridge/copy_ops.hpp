@@ -7,7 +7,7 @@
 #include <type_traits>
 
 #ifdef __SSE2__
-#include <emmintrin.h>
+#include <immintrin.h>
 #endif
 
 #include <dlpack_bridge/copy_float8.hpp>

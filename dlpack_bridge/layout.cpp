@@ -23,11 +23,11 @@ constexpr std::int64_t largest_span = std::int64_t{1} << 61;  // sums of two spa
 struct forward_axes {
   std::array<term, most_axes> terms;
   int size = 0;
-  std::int64_t low = 0;       // from the first element to the lowest one, in bytes
-  std::int64_t reach = 0;     // from the lowest element to the highest one, in bytes
-  bool broadcast = false;     // an axis longer than 1 does not move the address
+  std::int64_t low = 0;    // from the first element to the lowest one, in bytes
+  std::int64_t reach = 0;  // from the lowest element to the highest one, in bytes
+  bool broadcast = false;  // an axis longer than 1 does not move the address
   bool empty = false;
-  bool addressable = true;    // false: the numbers leave the range this file calculates in
+  bool addressable = true;  // false: the numbers leave the range this file calculates in
 };
 
 void add_axis(forward_axes& axes, extent n, std::int64_t stride) noexcept {
@@ -240,8 +240,8 @@ void canonical_strides(std::span<const extent> shape, const extent* strides, ext
 
   // An axis of extent 1 gets the stride that continues what its inner axes reach, which are the
   // axes before it in a column-major array and the axes behind it everywhere else.
-  const bool backward = is_c_contiguous(shape, strides, step) ||
-                        !is_f_contiguous(shape, strides, step);
+  const bool backward =
+      is_c_contiguous(shape, strides, step) || !is_f_contiguous(shape, strides, step);
   std::int64_t reached = step;
   for (std::size_t k = 0; k < shape.size(); ++k) {
     const std::size_t i = backward ? shape.size() - 1 - k : k;

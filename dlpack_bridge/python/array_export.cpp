@@ -11,6 +11,7 @@
 #include <dlpack_bridge/python/numpy.hpp>
 #include <dlpack_bridge/python/process_state.hpp>
 #include <dlpack_bridge/python/release.hpp>
+#include <dlpack_bridge/python/target.hpp>
 #include <dlpack_bridge/version.hpp>
 
 namespace dlpack_bridge::python {
@@ -292,9 +293,8 @@ PyObject* array_as_numpy(PyObject* object, PyObject* args, PyObject* kwargs) {
                                            "; pass dlpack_bridge.to_numpy(x) to copy it to the host");
     return nullptr;
   }
-  target_row& numpy = numpy_target();
-  if (!numpy.ready && !numpy.prepare(numpy)) return nullptr;
-  return convert(object, numpy, wanted);
+  const target_row* numpy = prepared(numpy_target());
+  return numpy == nullptr ? nullptr : convert(object, *numpy, wanted);
 }
 
 }  // namespace dlpack_bridge::python

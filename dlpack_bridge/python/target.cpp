@@ -53,14 +53,17 @@ const target_names* find_type(PyObject* type) noexcept {
   return nullptr;
 }
 
+void raise_not_installed(const capabilities& row) {
+  PyErr_Format(PyExc_ImportError, "%s is not installed: pip install %s",
+               std::string(row.name).c_str(), std::string(row.package).c_str());
+}
+
 // A framework the hub knows by its capabilities only.
 target_row* raise_without_road(framework id) {
   const capabilities& row = capabilities_of(id);
   const std::string name(row.name);
-  const ref module = ref::steal(PyImport_ImportModule(name.c_str()));
-  if (!module) {
-    PyErr_Format(PyExc_ImportError, "%s is not installed: pip install %s", name.c_str(),
-                 std::string(row.package).c_str());
+  if (!ref::steal(PyImport_ImportModule(name.c_str()))) {
+    raise_not_installed(row);
   } else {
     PyErr_Format(PyExc_ValueError,
                  "dlpack_bridge %s has no road to %s; hand it dlpack_bridge.asarray(x), which "
@@ -72,15 +75,7 @@ target_row* raise_without_road(framework id) {
 
 target_row* find_name(const std::string& name) {
   const framework id = framework_of(name);
-  if (const target_names* row = find_framework(id)) {
-    target_row& found = row->row();
-    if (prepared(found) != nullptr) return &found;
-    if (PyErr_ExceptionMatches(PyExc_ModuleNotFoundError)) {
-      PyErr_Format(PyExc_ImportError, "%s is not installed: pip install %s", name.c_str(),
-                   std::string(capabilities_of(id).package).c_str());
-    }
-    return nullptr;
-  }
+  if (const target_names* row = find_framework(id)) return prepared(row->row());
   if (id != framework::other && id != framework::cpp) return raise_without_road(id);
   PyErr_Format(PyExc_ValueError,
                "unknown target \"%s\": pass \"numpy\", \"torch\", \"array\", another framework's "
@@ -90,6 +85,12 @@ target_row* find_name(const std::string& name) {
 }
 
 }  // namespace
+
+bool prepare(target_row& row) {
+  if (row.prepare(row)) return true;
+  if (PyErr_ExceptionMatches(PyExc_ModuleNotFoundError)) raise_not_installed(row.holds);
+  return false;
+}
 
 target_row* target_of(PyObject* to) {
   if (PyUnicode_Check(to)) return find_name(text_of(to));

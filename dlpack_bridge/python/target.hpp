@@ -11,9 +11,11 @@ namespace dlpack_bridge::python {
 /// name) or TypeError set.
 target_row* target_of(PyObject* to);
 
-/// The row, prepared; null with ImportError set.
-inline target_row* prepared(target_row& row) {
-  return row.ready || row.prepare(row) ? &row : nullptr;
-}
+/// Imports the framework of a row. False with an error set: ImportError naming the pip package when
+/// it is not installed.
+bool prepare(target_row& row);
+
+/// The row, prepared; null with an error set.
+inline target_row* prepared(target_row& row) { return row.ready || prepare(row) ? &row : nullptr; }
 
 }  // namespace dlpack_bridge::python

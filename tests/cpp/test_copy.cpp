@@ -40,10 +40,14 @@ bool is_complex(dtype_id id) { return complex_dtypes.contains(id); }
 
 dtype_id part_of(dtype_id id) {
   switch (id) {
-    case dtype_id::complex32: return dtype_id::float16;
-    case dtype_id::complex64: return dtype_id::float32;
-    case dtype_id::complex128: return dtype_id::float64;
-    default: return id;
+    case dtype_id::complex32:
+      return dtype_id::float16;
+    case dtype_id::complex64:
+      return dtype_id::float32;
+    case dtype_id::complex128:
+      return dtype_id::float64;
+    default:
+      return id;
   }
 }
 
@@ -56,22 +60,29 @@ struct small_float {
 
 small_float format_of(dtype_id id) {
   switch (id) {
-    case dtype_id::float16: return {16, 10, 15, true, true};
-    case dtype_id::bfloat16: return {16, 7, 127, true, true};
-    case dtype_id::float8_e3m4: return {8, 4, 3, true, true};
-    case dtype_id::float8_e4m3: return {8, 3, 7, true, true};
-    case dtype_id::float8_e4m3b11fnuz: return {8, 3, 11, false, false};
-    case dtype_id::float8_e4m3fn: return {8, 3, 7, false, true};
-    case dtype_id::float8_e4m3fnuz: return {8, 3, 8, false, false};
-    case dtype_id::float8_e5m2: return {8, 2, 15, true, true};
-    default: return {8, 2, 16, false, false};  // float8_e5m2fnuz
+    case dtype_id::float16:
+      return {16, 10, 15, true, true};
+    case dtype_id::bfloat16:
+      return {16, 7, 127, true, true};
+    case dtype_id::float8_e3m4:
+      return {8, 4, 3, true, true};
+    case dtype_id::float8_e4m3:
+      return {8, 3, 7, true, true};
+    case dtype_id::float8_e4m3b11fnuz:
+      return {8, 3, 11, false, false};
+    case dtype_id::float8_e4m3fn:
+      return {8, 3, 7, false, true};
+    case dtype_id::float8_e4m3fnuz:
+      return {8, 3, 8, false, false};
+    case dtype_id::float8_e5m2:
+      return {8, 2, 15, true, true};
+    default:
+      return {8, 2, 16, false, false};  // float8_e5m2fnuz
   }
 }
 
 std::uint64_t magnitude_mask(small_float f) { return (1ULL << (f.bits - 1)) - 1; }
-std::uint64_t infinity_of(small_float f) {
-  return (magnitude_mask(f) >> f.mantissa) << f.mantissa;
-}
+std::uint64_t infinity_of(small_float f) { return (magnitude_mask(f) >> f.mantissa) << f.mantissa; }
 std::uint64_t largest_of(small_float f) {
   if (f.infinities) return infinity_of(f) - 1;
   return f.signed_zero ? magnitude_mask(f) - 1 : magnitude_mask(f);
@@ -294,8 +305,9 @@ void append_floats(bytes& out) {
   std::vector<Float> values;
   for (int power = -160; power <= 130; ++power) {
     const auto unit = static_cast<Float>(std::ldexp(1.0, power));
-    for (const double factor : {1.0, 1.0 + 0x1p-11, 1.0 + 0x3p-11, 1.0 + 0x1p-8, 1.0 + 0x3p-8, 1.125,
-                                1.0625, 1.1875, 1.25, 1.375, 1.5, 1.75, 1.875, 1.9375, 1.96875}) {
+    for (const double factor :
+         {1.0, 1.0 + 0x1p-11, 1.0 + 0x3p-11, 1.0 + 0x1p-8, 1.0 + 0x3p-8, 1.125, 1.0625, 1.1875,
+          1.25, 1.375, 1.5, 1.75, 1.875, 1.9375, 1.96875}) {
       values.push_back(static_cast<Float>(unit * static_cast<Float>(factor)));
     }
   }
@@ -307,9 +319,10 @@ void append_floats(bytes& out) {
   }
   using limits = std::numeric_limits<Float>;
   const Bits infinity = std::bit_cast<Bits>(limits::infinity());
-  for (const Bits b : {Bits{0}, std::bit_cast<Bits>(limits::max()), infinity, infinity + 1,
-                       std::bit_cast<Bits>(limits::quiet_NaN()), static_cast<Bits>(~Bits{0}),
-                       static_cast<Bits>(~Bits{0} >> 1), static_cast<Bits>(infinity | infinity >> 7)}) {
+  for (const Bits b :
+       {Bits{0}, std::bit_cast<Bits>(limits::max()), infinity, infinity + 1,
+        std::bit_cast<Bits>(limits::quiet_NaN()), static_cast<Bits>(~Bits{0}),
+        static_cast<Bits>(~Bits{0} >> 1), static_cast<Bits>(infinity | infinity >> 7)}) {
     append(out, b, 8 * sizeof(Bits));
     append(out, b ^ (Bits{1} << (8 * sizeof(Bits) - 1)), 8 * sizeof(Bits));
   }
@@ -380,19 +393,19 @@ TEST_CASE("known values of the small floats", "[copy]") {
   constexpr float inf = std::numeric_limits<float>::infinity();
   // As ml_dtypes 0.6 converts them.
   const row rows[] = {
-      {"float8_e4m3fn", 448, 0x7e},      {"float8_e4m3fn", 464, 0x7e},
-      {"float8_e4m3fn", 465, 0x7f},      {"float8_e4m3fn", -inf, 0xff},
-      {"float8_e4m3fn", -0.0F, 0x80},    {"float8_e4m3", 240, 0x77},
-      {"float8_e4m3", 248, 0x78},        {"float8_e4m3", -inf, 0xf8},
-      {"float8_e4m3fnuz", 240, 0x7f},    {"float8_e4m3fnuz", 250, 0x80},
-      {"float8_e4m3fnuz", -0.0F, 0x00},  {"float8_e4m3fnuz", inf, 0x80},
-      {"float8_e4m3b11fnuz", 30, 0x7f},  {"float8_e4m3b11fnuz", 31, 0x80},
-      {"float8_e5m2", 57344, 0x7b},      {"float8_e5m2", 61440, 0x7c},
-      {"float8_e5m2fnuz", 57344, 0x7f},  {"float8_e5m2fnuz", -57344, 0xff},
-      {"float8_e3m4", 15.5F, 0x6f},      {"float8_e3m4", 15.75F, 0x70},
-      {"float8_e8m0fnu", 1, 0x7f},       {"float8_e8m0fnu", 1.5F, 0x80},
-      {"float8_e8m0fnu", 0, 0xff},       {"float8_e8m0fnu", -1, 0xff},
-      {"float8_e8m0fnu", 1e-40F, 0x00},  {"float8_e8m0fnu", 3e38F, 0xff},
+      {"float8_e4m3fn", 448, 0x7e},     {"float8_e4m3fn", 464, 0x7e},
+      {"float8_e4m3fn", 465, 0x7f},     {"float8_e4m3fn", -inf, 0xff},
+      {"float8_e4m3fn", -0.0F, 0x80},   {"float8_e4m3", 240, 0x77},
+      {"float8_e4m3", 248, 0x78},       {"float8_e4m3", -inf, 0xf8},
+      {"float8_e4m3fnuz", 240, 0x7f},   {"float8_e4m3fnuz", 250, 0x80},
+      {"float8_e4m3fnuz", -0.0F, 0x00}, {"float8_e4m3fnuz", inf, 0x80},
+      {"float8_e4m3b11fnuz", 30, 0x7f}, {"float8_e4m3b11fnuz", 31, 0x80},
+      {"float8_e5m2", 57344, 0x7b},     {"float8_e5m2", 61440, 0x7c},
+      {"float8_e5m2fnuz", 57344, 0x7f}, {"float8_e5m2fnuz", -57344, 0xff},
+      {"float8_e3m4", 15.5F, 0x6f},     {"float8_e3m4", 15.75F, 0x70},
+      {"float8_e8m0fnu", 1, 0x7f},      {"float8_e8m0fnu", 1.5F, 0x80},
+      {"float8_e8m0fnu", 0, 0xff},      {"float8_e8m0fnu", -1, 0xff},
+      {"float8_e8m0fnu", 1e-40F, 0x00}, {"float8_e8m0fnu", 3e38F, 0xff},
   };
   for (const row& r : rows) {
     bytes in(4), out;
@@ -448,10 +461,10 @@ struct placed {
 struct arrangement {
   const char* name;
   bool reversed_order = false;
-  extent spread = 1;    // of every stride
-  extent padding = 0;   // bytes behind every axis
+  extent spread = 1;   // of every stride
+  extent padding = 0;  // bytes behind every axis
   bool backward = false;
-  extent offset = 0;    // bytes before the first element
+  extent offset = 0;  // bytes before the first element
 };
 
 constexpr arrangement arrangements[] = {
@@ -544,12 +557,19 @@ TEST_CASE("every pair of types gives the same values in every layout", "[copy]")
 }
 
 TEST_CASE("elements of every size are moved between all layouts of all shapes", "[copy]") {
-  const extents shapes[] = {{1},       {7},       {300},      {2, 3},     {3, 700},  {700, 3},
-                            {2, 500},  {500, 2},  {4, 333},   {333, 4},   {65, 33},  {130, 70},
-                            {5, 1, 3}, {9, 17, 3}, {3, 9, 17}, {2, 3, 4, 5}, {2, 2, 2, 2, 2, 2}};
-  const dtype types[] = {uint8,      uint16,     uint32,
-                         uint64,     complex128, dtype(kDLUInt, 8, 3),
-                         dtype(kDLFloat, 32, 3), dtype(kDLFloat, 64, 4), dtype(kDLUInt, 24)};
+  const extents shapes[] = {
+      {1},       {7},        {300},      {2, 3},       {3, 700},          {700, 3},
+      {2, 500},  {500, 2},   {4, 333},   {333, 4},     {65, 33},          {130, 70},
+      {5, 1, 3}, {9, 17, 3}, {3, 9, 17}, {2, 3, 4, 5}, {2, 2, 2, 2, 2, 2}};
+  const dtype types[] = {uint8,
+                         uint16,
+                         uint32,
+                         uint64,
+                         complex128,
+                         dtype(kDLUInt, 8, 3),
+                         dtype(kDLFloat, 32, 3),
+                         dtype(kDLFloat, 64, 4),
+                         dtype(kDLUInt, 24)};
   for (const extents& shape : shapes) {
     for (const dtype type : types) {
       for (const arrangement& in : arrangements) {
@@ -561,11 +581,19 @@ TEST_CASE("elements of every size are moved between all layouts of all shapes", 
 
 TEST_CASE("conversions of long, short, narrow and wide blocks agree", "[copy]") {
   const extents shapes[] = {{5000}, {3, 700}, {700, 3}, {130, 70}, {1500, 2}, {17, 300}};
-  const std::array<dtype, 2> pairs[] = {
-      {uint8, float32},       {float32, uint8},    {float64, float16},   {float16, float64},
-      {uint8, bfloat16},      {float32, float64},  {complex64, complex128}, {complex128, complex32},
-      {float32, complex128},  {complex64, uint8},  {complex128, boolean}, {boolean, bfloat16},
-      {dtype(kDLFloat8_e4m3fn, 8), complex128}};
+  const std::array<dtype, 2> pairs[] = {{uint8, float32},
+                                        {float32, uint8},
+                                        {float64, float16},
+                                        {float16, float64},
+                                        {uint8, bfloat16},
+                                        {float32, float64},
+                                        {complex64, complex128},
+                                        {complex128, complex32},
+                                        {float32, complex128},
+                                        {complex64, uint8},
+                                        {complex128, boolean},
+                                        {boolean, bfloat16},
+                                        {dtype(kDLFloat8_e4m3fn, 8), complex128}};
   for (const extents& shape : shapes) {
     for (const auto& [from, to] : pairs) {
       for (const arrangement& in : arrangements) {
@@ -646,7 +674,9 @@ void check_large(extent rows, extent columns, bool transposed, extent offset = 0
     for (extent j = 0; j < columns; ++j) {
       To value;
       std::memcpy(&value, to + (i * columns + j) * to_size, sizeof(To));
-      wrong += value != static_cast<To>(in[static_cast<std::size_t>(transposed ? j * rows + i : i * columns + j)]);
+      wrong +=
+          value != static_cast<To>(
+                       in[static_cast<std::size_t>(transposed ? j * rows + i : i * columns + j)]);
     }
   }
   CHECK(wrong == 0);
@@ -756,7 +786,8 @@ TEST_CASE("a byte-swapped source becomes native, in every type and layout", "[co
                            complex64, complex128, uint8, boolean, dtype(kDLFloat, 32, 3)}) {
     const bytes in = samples_of(id_of(type) == dtype_id::unknown ? dtype_id::float32 : id_of(type));
     const extent part = type.code == kDLComplex ? type.bits / 16 : type.bits / 8;
-    bytes swapped(in.begin(), in.begin() + static_cast<extent>(in.size()) / type.itemsize() * type.itemsize());
+    bytes swapped(in.begin(),
+                  in.begin() + static_cast<extent>(in.size()) / type.itemsize() * type.itemsize());
     const bytes native = swapped;
     for (extent i = 0; i < static_cast<extent>(swapped.size()); i += part) {
       std::reverse(swapped.begin() + i, swapped.begin() + i + part);
@@ -821,8 +852,8 @@ TEST_CASE("negation changes every sign and wraps integers", "[copy]") {
       std::uint64_t expected = before ^ sign;
       if (is_integer(part)) expected = (0 - before) & mask;
       if (part == dtype_id::float8_e8m0fnu) expected = 0xff;
-      const bool one_zero = is_float8(part) && part != dtype_id::float8_e8m0fnu &&
-                            !format_of(part).signed_zero;
+      const bool one_zero =
+          is_float8(part) && part != dtype_id::float8_e8m0fnu && !format_of(part).signed_zero;
       if (one_zero && (before & 0x7f) == 0) expected = before;
       right &= after == expected;
     }
@@ -833,8 +864,9 @@ TEST_CASE("negation changes every sign and wraps integers", "[copy]") {
 
 TEST_CASE("all changes together come before the conversion", "[copy]") {
   for (const arrangement& a : arrangements) {
-    for (const auto& [from, to] : {std::array{complex64, complex128}, std::array{complex64, float32},
-                                   std::array{float64, int32}, std::array{complex128, boolean}}) {
+    for (const auto& [from, to] :
+         {std::array{complex64, complex128}, std::array{complex64, float32},
+          std::array{float64, int32}, std::array{complex128, boolean}}) {
       check_layouts({9, 33}, a, from, arrangements[3], to, {true, true, true});
     }
   }
@@ -873,7 +905,8 @@ TEST_CASE("packed elements are copied between contiguous arrays only", "[copy]")
   const extent shape[] = {3, 5}, transposed[] = {1, 3};
   const bytes in = generator(3).some(8);
   bytes out(9);
-  copy(shape, 2, {const_cast<std::byte*>(in.data()), nullptr, float4}, {out.data(), nullptr, float4});
+  copy(shape, 2, {const_cast<std::byte*>(in.data()), nullptr, float4},
+       {out.data(), nullptr, float4});
   CHECK(std::equal(in.begin(), in.end(), out.begin()));
   CHECK(out[8] == std::byte{0});
   CHECK_THROWS_AS(copy(shape, 2, {out.data(), transposed, float4}, {out.data(), nullptr, float4}),

@@ -9,7 +9,7 @@ using namespace dlpack_bridge;
 namespace {
 
 constexpr DLDeviceType all_types[] = {
-    kDLCPU,      kDLCUDA, kDLCUDAHost,    kDLOpenCL, kDLVulkan, kDLMetal,   kDLVPI,  kDLROCM,
+    kDLCPU,      kDLCUDA,   kDLCUDAHost,    kDLOpenCL, kDLVulkan, kDLMetal,   kDLVPI,  kDLROCM,
     kDLROCMHost, kDLExtDev, kDLCUDAManaged, kDLOneAPI, kDLWebGPU, kDLHexagon, kDLMAIA, kDLTrn,
 };
 
@@ -46,8 +46,9 @@ TEST_CASE("a device name may leave out index 0", "[device]") {
 }
 
 TEST_CASE("a text that names no device gives none", "[device]") {
-  for (const char* text : {"", ":", "cuda:", "cuda:x", "cuda:1x", "cuda:-1", "cuda: 1", "cuda:+1", "gpu", "CPU", "cpu:1",
-                           "cuda_host:1", "cuda:99999999999", "device(42):0"}) {
+  for (const char* text :
+       {"", ":", "cuda:", "cuda:x", "cuda:1x", "cuda:-1", "cuda: 1", "cuda:+1", "gpu", "CPU",
+        "cpu:1", "cuda_host:1", "cuda:99999999999", "device(42):0"}) {
     CHECK_FALSE(device::from_name(text));
   }
 }

@@ -46,7 +46,8 @@ TEST_CASE("an unknown element type is named by its numbers", "[dtype]") {
 }
 
 TEST_CASE("a text that names no type gives none", "[dtype]") {
-  for (const char* text : {"", "float", "Float32", "float32 ", "int128", "dtype(code=2, bits=24, lanes=1)"}) {
+  for (const char* text :
+       {"", "float", "Float32", "float32 ", "int128", "dtype(code=2, bits=24, lanes=1)"}) {
     CHECK_FALSE(dtype::from_name(text));
   }
 }
@@ -114,7 +115,8 @@ TEST_CASE("the bits of an element are an unsigned integer of its width", "[dtype
 TEST_CASE("the sets of element types hold what their names say", "[dtype]") {
   for_each_known([](dtype_id id) {
     const dtype type = dtype_of(id);
-    const bool float8 = type.bits == 8 && type.code >= kDLFloat8_e3m4 && type.code <= kDLFloat8_e8m0fnu;
+    const bool float8 =
+        type.bits == 8 && type.code >= kDLFloat8_e3m4 && type.code <= kDLFloat8_e8m0fnu;
     CHECK(float8_dtypes.contains(id) == float8);
     CHECK(complex_dtypes.contains(id) == (type.code == kDLComplex));
     const bool packed = type.code >= kDLFloat6_e2m3fn;

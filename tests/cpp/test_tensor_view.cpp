@@ -177,9 +177,9 @@ TEST_CASE("elements without data are a defect", "[tensor_view]") {
 }
 
 TEST_CASE("every defect has a sentence of its own", "[tensor_view]") {
-  const defect all[] = {defect::none,          defect::negative_ndim, defect::null_shape,
-                        defect::negative_extent, defect::size_overflow, defect::span_overflow,
-                        defect::null_data};
+  const defect all[] = {
+      defect::none,          defect::negative_ndim, defect::null_shape, defect::negative_extent,
+      defect::size_overflow, defect::span_overflow, defect::null_data};
   std::vector<std::string> seen;
   for (const defect d : all) {
     const std::string text = to_string(d);
