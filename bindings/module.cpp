@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 
 #include <dlpack_bridge/python/array.hpp>
+#include <dlpack_bridge/python/device_object.hpp>
 #include <dlpack_bridge/python/dtype_object.hpp>
 #include <dlpack_bridge/python/entry.hpp>
 #include <dlpack_bridge/python/process_state.hpp>
@@ -28,6 +29,11 @@ PYBIND11_MODULE(_core, m) {
   m.attr("NotAnArrayError") = py::handle(hub::state().not_an_array_error);
   m.attr("CudaError") = py::handle(hub::state().cuda_error);
   m.attr("__version__") = DLPACK_BRIDGE_VERSION_STRING;
-  dlpack_bridge::bindings::add_reports(m);
+  py::options signatures;  // the docstrings carry their own, which inspect can read
+  signatures.disable_function_signatures();
+  dlpack_bridge::bindings::add_plan(m);
+  dlpack_bridge::bindings::add_trace(m);
+  dlpack_bridge::bindings::add_info(m);
+  dlpack_bridge::bindings::add_stats(m);
   m.attr("__name__") = own_name;
 }

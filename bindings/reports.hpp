@@ -4,8 +4,11 @@
 
 namespace dlpack_bridge::bindings {
 
-/// Adds what tells about exchanges: plan, trace, info, stats, shares_memory, and the release
-/// functions record_stream and collect.
-void add_reports(pybind11::module_& m);
+// What tells about exchanges, by file. Each adds its functions and types to the module.
+
+void add_plan(pybind11::module_& m);   ///< plan.cpp: plan, Plan
+void add_trace(pybind11::module_& m);  ///< trace.cpp: trace
+void add_info(pybind11::module_& m);   ///< info.cpp: info
+void add_stats(pybind11::module_& m);  ///< stats.cpp: stats, shares_memory, record_stream, collect
 
 }  // namespace dlpack_bridge::bindings

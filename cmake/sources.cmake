@@ -56,6 +56,7 @@ set(dlpack_bridge_python_headers
     array.hpp
     capsule.hpp
     descriptor.hpp
+    device_object.hpp
     dtype_object.hpp
     entry.hpp
     errors.hpp
@@ -70,6 +71,10 @@ set(dlpack_bridge_python_headers
     source.hpp
     target.hpp
     torch.hpp)
+set(dlpack_bridge_python_internal_headers
+    numpy_api.hpp
+    torch_library.hpp
+    values.hpp)
 set(dlpack_bridge_python_sources
     array.cpp
     array_buffer.cpp
@@ -79,6 +84,7 @@ set(dlpack_bridge_python_sources
     capsule.cpp
     describe.cpp
     descriptor.cpp
+    device_object.cpp
     dlpack_protocol.cpp
     dtype_object.cpp
     entry.cpp
@@ -88,18 +94,24 @@ set(dlpack_bridge_python_sources
     inspect.cpp
     keywords.cpp
     numpy.cpp
+    numpy_api.cpp
     object.cpp
     process_state.cpp
     release.cpp
     road.cpp
     target.cpp
     torch.cpp
-    type_cache.cpp)
+    torch_library.cpp
+    type_cache.cpp
+    values.cpp)
 
 # bindings/
 set(dlpack_bridge_bindings_sources
+    info.cpp
     module.cpp
-    reports.cpp)
+    plan.cpp
+    stats.cpp
+    trace.cpp)
 
 # tests/cpp/test_<stem>.cpp, one executable each.
 set(dlpack_bridge_test_stems

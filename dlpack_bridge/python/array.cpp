@@ -7,6 +7,7 @@
 #include <new>
 #include <string>
 
+#include <dlpack_bridge/python/device_object.hpp>
 #include <dlpack_bridge/python/dtype_object.hpp>
 #include <dlpack_bridge/python/source.hpp>
 

@@ -5,6 +5,7 @@
 
 #include <dlpack_bridge/python/array.hpp>
 #include <dlpack_bridge/python/capsule.hpp>
+#include <dlpack_bridge/python/device_object.hpp>
 #include <dlpack_bridge/python/dtype_object.hpp>
 #include <dlpack_bridge/python/errors.hpp>
 #include <dlpack_bridge/python/keywords.hpp>

@@ -2,10 +2,10 @@
 
 #include <structmember.h>
 
-#include <limits>
 #include <string>
 
 #include <dlpack_bridge/python/numpy.hpp>
+#include <dlpack_bridge/python/values.hpp>
 
 namespace dlpack_bridge::python {
 namespace {
@@ -15,25 +15,8 @@ struct dtype_object {
   dtype value;
 };
 
-struct device_object {
-  PyObject_HEAD
-  device value;
-};
-
 PyTypeObject* dtype_type_ = nullptr;
-PyTypeObject* device_type_ = nullptr;
 PyObject* known_objects[known_dtypes] = {};
-
-ref text(const std::string& value) noexcept {
-  return ref::steal(PyUnicode_FromStringAndSize(value.data(), static_cast<Py_ssize_t>(value.size())));
-}
-
-std::optional<std::string_view> utf8(PyObject* object) noexcept {
-  Py_ssize_t length;
-  const char* data = PyUnicode_AsUTF8AndSize(object, &length);
-  if (data == nullptr) return std::nullopt;
-  return std::string_view(data, static_cast<std::size_t>(length));
-}
 
 // ---- dtype ---------------------------------------------------------------------------------
 
@@ -56,12 +39,6 @@ PyObject* dtype_new(PyTypeObject*, PyObject* args, PyObject* kwargs) {
   if (!PyArg_ParseTuple(args, "O:dtype", &object)) return nullptr;
   const std::optional<dtype> read = dtype_from_object(object);
   return read ? make_dtype(*read).release() : nullptr;
-}
-
-void plain_dealloc(PyObject* self) {
-  PyTypeObject* type = Py_TYPE(self);
-  type->tp_free(self);
-  Py_DECREF(type);
 }
 
 PyObject* dtype_str(PyObject* self) { return text(value_of(self).name()).release(); }
@@ -103,46 +80,6 @@ PyObject* dtype_reduce(PyObject* self, PyObject*) {
   return Py_BuildValue("O((iii))", dtype_type_, t.code, t.bits, t.lanes);
 }
 
-// ---- device --------------------------------------------------------------------------------
-
-device place_of(PyObject* object) noexcept {
-  return reinterpret_cast<device_object*>(object)->value;
-}
-
-PyObject* device_str(PyObject* self) { return text(place_of(self).name()).release(); }
-
-PyObject* device_repr(PyObject* self) {
-  return PyUnicode_FromFormat("dlpack_bridge.device('%s')", place_of(self).name().c_str());
-}
-
-Py_hash_t device_hash(PyObject* self) {
-  const ref name = ref::steal(device_str(self));
-  return name ? PyObject_Hash(name.get()) : -1;
-}
-
-PyObject* device_compare(PyObject* self, PyObject* other, int op) {
-  if (op != Py_EQ && op != Py_NE) Py_RETURN_NOTIMPLEMENTED;
-  const std::optional<device> read = device_from_object(other);
-  if (!read) PyErr_Clear();
-  const bool same = read && *read == place_of(self);
-  return PyBool_FromLong(same == (op == Py_EQ));
-}
-
-PyObject* device_type_number(PyObject* self, void*) { return PyLong_FromLong(place_of(self).type); }
-PyObject* device_id(PyObject* self, void*) { return PyLong_FromLong(place_of(self).id); }
-
-PyObject* device_new(PyTypeObject*, PyObject* args, PyObject*) {
-  PyObject* object;
-  if (!PyArg_ParseTuple(args, "O:device", &object)) return nullptr;
-  const std::optional<device> read = device_from_object(object);
-  return read ? make_device(*read).release() : nullptr;
-}
-
-PyObject* device_reduce(PyObject* self, PyObject*) {
-  const device d = place_of(self);
-  return Py_BuildValue("O((ii))", device_type_, static_cast<int>(d.type), d.id);
-}
-
 PyTypeObject* make_dtype_type() noexcept {
   static PyGetSetDef attributes[] = {
       {"name", dtype_name, nullptr, "As users write it: \"float32\".", nullptr},
@@ -173,33 +110,6 @@ PyTypeObject* make_dtype_type() noexcept {
   return reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
 }
 
-PyTypeObject* make_device_type() noexcept {
-  static PyGetSetDef attributes[] = {
-      {"name", [](PyObject* self, void*) { return device_str(self); }, nullptr,
-       "As users write it: \"cuda:0\".", nullptr},
-      {"type", device_type_number, nullptr, "DLPack's device type, an int.", nullptr},
-      {"id", device_id, nullptr, "The index of the device.", nullptr},
-      {nullptr, nullptr, nullptr, nullptr, nullptr}};
-  static PyMethodDef methods[] = {{"__reduce__", device_reduce, METH_NOARGS, nullptr},
-                                  {nullptr, nullptr, 0, nullptr}};
-  static PyType_Slot slots[] = {
-      {Py_tp_doc, const_cast<char*>(
-                      "Where an array lives. Equal to its name (\"cuda:0\") and to its DLPack tuple "
-                      "(2, 0); hashes as its name.")},
-      {Py_tp_new, reinterpret_cast<void*>(device_new)},
-      {Py_tp_dealloc, reinterpret_cast<void*>(plain_dealloc)},
-      {Py_tp_str, reinterpret_cast<void*>(device_str)},
-      {Py_tp_repr, reinterpret_cast<void*>(device_repr)},
-      {Py_tp_hash, reinterpret_cast<void*>(device_hash)},
-      {Py_tp_richcompare, reinterpret_cast<void*>(device_compare)},
-      {Py_tp_getset, attributes},
-      {Py_tp_methods, methods},
-      {0, nullptr}};
-  static PyType_Spec spec = {"dlpack_bridge.device", sizeof(device_object), 0, Py_TPFLAGS_DEFAULT,
-                             slots};
-  return reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
-}
-
 // ---- reading -------------------------------------------------------------------------------
 
 std::optional<dtype> unknown_dtype(PyObject* object) noexcept {
@@ -217,20 +127,6 @@ std::optional<dtype> dtype_from_module_name(PyObject* object) noexcept {
   return read ? read : unknown_dtype(object);
 }
 
-bool is_type_named(PyObject* object, std::string_view qualified) noexcept {
-  return qualified == Py_TYPE(object)->tp_name;
-}
-
-std::optional<int> small_int(PyObject* object, int largest) noexcept {
-  const long value = PyLong_AsLong(object);
-  if (value == -1 && PyErr_Occurred()) return std::nullopt;
-  if (value < 0 || value > largest) {
-    PyErr_Format(PyExc_ValueError, "%ld is out of range", value);
-    return std::nullopt;
-  }
-  return static_cast<int>(value);
-}
-
 std::optional<dtype> dtype_from_tuple(PyObject* tuple) noexcept {
   if (PyTuple_GET_SIZE(tuple) != 3) {
     PyErr_SetString(PyExc_TypeError, "a dtype tuple is (code, bits, lanes)");
@@ -246,13 +142,10 @@ std::optional<dtype> dtype_from_tuple(PyObject* tuple) noexcept {
 }  // namespace
 
 PyTypeObject* dtype_type() noexcept { return dtype_type_; }
-PyTypeObject* device_type() noexcept { return device_type_; }
 
-bool initialize_dtype_types() noexcept {
-  if (dtype_type_ != nullptr) return true;
-  dtype_type_ = make_dtype_type();
-  device_type_ = make_device_type();
-  return dtype_type_ != nullptr && device_type_ != nullptr;
+bool initialize_dtype_type() noexcept {
+  if (dtype_type_ == nullptr) dtype_type_ = make_dtype_type();
+  return dtype_type_ != nullptr;
 }
 
 ref make_dtype(dtype t) noexcept {
@@ -261,12 +154,6 @@ ref make_dtype(dtype t) noexcept {
   PyObject*& kept = known_objects[static_cast<int>(id)];
   if (kept == nullptr) kept = allocate_dtype(t).release();
   return ref::borrow(kept);
-}
-
-ref make_device(device d) noexcept {
-  ref made = ref::steal(device_type_->tp_alloc(device_type_, 0));
-  if (made) reinterpret_cast<device_object*>(made.get())->value = d;
-  return made;
 }
 
 std::optional<dtype> dtype_from_object(PyObject* object) noexcept {
@@ -289,29 +176,6 @@ std::optional<dtype> dtype_from_object(PyObject* object) noexcept {
     }
   }
   PyErr_Format(PyExc_TypeError, "expected a dtype (name, NumPy, torch or ml_dtypes), got %.200s",
-               Py_TYPE(object)->tp_name);
-  return std::nullopt;
-}
-
-std::optional<device> device_from_object(PyObject* object) noexcept {
-  if (Py_TYPE(object) == device_type_) return place_of(object);
-  if (PyUnicode_Check(object) || is_type_named(object, "torch.device")) {
-    const ref printed = ref::steal(PyObject_Str(object));
-    const std::optional<std::string_view> name = printed ? utf8(printed.get()) : std::nullopt;
-    if (!name) return std::nullopt;
-    const std::optional<device> read = device::from_name(*name);
-    if (!read) PyErr_Format(PyExc_ValueError, "%R names no device", object);
-    return read;
-  }
-  if (PyTuple_Check(object) && PyTuple_GET_SIZE(object) == 2) {
-    constexpr int largest = std::numeric_limits<std::int32_t>::max();
-    const auto type = small_int(PyTuple_GET_ITEM(object, 0), largest);
-    const auto id = type ? small_int(PyTuple_GET_ITEM(object, 1), largest) : std::nullopt;
-    if (!id) return std::nullopt;
-    return device(static_cast<DLDeviceType>(*type), *id);
-  }
-  PyErr_Format(PyExc_TypeError,
-               "expected a device (name, (type, id) or torch.device), got %.200s",
                Py_TYPE(object)->tp_name);
   return std::nullopt;
 }

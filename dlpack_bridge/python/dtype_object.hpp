@@ -4,7 +4,6 @@
 
 #include <optional>
 
-#include <dlpack_bridge/device.hpp>
 #include <dlpack_bridge/dtype.hpp>
 
 namespace dlpack_bridge::python {
@@ -12,21 +11,14 @@ namespace dlpack_bridge::python {
 /// The Python type `dlpack_bridge.dtype`: an element type that equals its name and every
 /// framework's dtype for the same elements. Made once at module initialisation.
 PyTypeObject* dtype_type() noexcept;
-/// The Python type of `Array.device`: equals its name ("cuda:0") and its DLPack tuple.
-PyTypeObject* device_type() noexcept;
-/// Makes both. False with an error set.
-bool initialize_dtype_types() noexcept;
+/// Makes the type. False with an error set.
+bool initialize_dtype_type() noexcept;
 
 ref make_dtype(dtype t) noexcept;
-ref make_device(device d) noexcept;
 
 /// Reads a dtype in any spelling: name, `dlpack_bridge.dtype`, a NumPy dtype or scalar type, a
 /// torch or ml_dtypes dtype, Python's bool, int, float, complex. Empty with TypeError (no dtype at
 /// all) or ValueError (a dtype the hub does not know, or in the other byte order) set.
 std::optional<dtype> dtype_from_object(PyObject* object) noexcept;
-
-/// Reads a device in any spelling: name, DLPack tuple, torch.device, `Array.device`. Empty with
-/// TypeError or ValueError set.
-std::optional<device> device_from_object(PyObject* object) noexcept;
 
 }  // namespace dlpack_bridge::python

@@ -1,6 +1,7 @@
 #include <dlpack_bridge/python/entry.hpp>
 
 #include <dlpack_bridge/python/array.hpp>
+#include <dlpack_bridge/python/device_object.hpp>
 #include <dlpack_bridge/python/dtype_object.hpp>
 #include <dlpack_bridge/python/errors.hpp>
 #include <dlpack_bridge/python/holder.hpp>
@@ -116,7 +117,7 @@ std::string source_name(const inbound& in) {
 PyMethodDef* entry_methods() noexcept { return methods; }
 
 bool initialize_python() noexcept {
-  return initialize_process_state() && initialize_holder_type() && initialize_dtype_types() &&
+  return initialize_process_state() && initialize_holder_type() && initialize_dtype_type() && initialize_device_type() &&
          initialize_array_type();
 }
 

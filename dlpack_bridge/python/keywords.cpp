@@ -3,6 +3,7 @@
 #include <array>
 #include <bit>
 
+#include <dlpack_bridge/python/device_object.hpp>
 #include <dlpack_bridge/python/dtype_object.hpp>
 
 namespace dlpack_bridge::python {

@@ -3,154 +3,17 @@
 #include <string>
 
 #include <dlpack_bridge/python/capsule.hpp>
-#include <dlpack_bridge/python/descriptor.hpp>
 #include <dlpack_bridge/python/errors.hpp>
 #include <dlpack_bridge/python/release.hpp>
+#include <dlpack_bridge/python/torch_library.hpp>
 
 namespace dlpack_bridge::python {
 namespace {
 
 using why = reason_code;
 
-// What is looked up once when torch is first seen. Torch is never unloaded.
-struct torch_library {
-  PyObject* module = nullptr;
-  PyTypeObject* tensor = nullptr;
-  PyObject* disabled_dispatch = nullptr;  // what a plain type has as __torch_dispatch__
-  PyObject* int8 = nullptr;
-  PyObject* uint8 = nullptr;
-  const DLPackExchangeAPI* api = nullptr;  // null before torch 2.10
-  getter requires_grad;
-  getter dtype;
-  no_argument_method is_neg;
-  no_argument_method is_conj;
-};
-torch_library lib;
-
-PyObject* attribute(PyObject* object, const char* name) noexcept {
-  return attribute_or_none(object, name).release();  // kept for ever
-}
-
-bool load_torch(PyObject* module) noexcept {
-  if (lib.tensor != nullptr) return true;
-  const error_guard guard;
-  PyObject* tensor = attribute(module, "Tensor");
-  const ref c_module = attribute_or_none(module, "_C");
-  if (tensor == nullptr || !PyType_Check(tensor) || !c_module) return false;
-  lib.module = module;
-  Py_INCREF(module);
-  lib.disabled_dispatch = attribute(c_module.get(), "_disabled_torch_dispatch_impl");
-  lib.int8 = attribute(module, "int8");
-  lib.uint8 = attribute(module, "uint8");
-  auto* type = reinterpret_cast<PyTypeObject*>(tensor);
-  lib.api = exchange_api_of(type);
-  lib.requires_grad = getter(type, "requires_grad");
-  lib.dtype = getter(type, "dtype");
-  lib.is_neg = no_argument_method(type, "is_neg");
-  lib.is_conj = no_argument_method(type, "is_conj");
-  lib.tensor = type;
-  return true;
-}
-
-// The answer of a check; an error counts as no and is cleared.
-bool is_true(ref answer) noexcept {
-  if (!answer) PyErr_Clear();
-  return answer.get() == Py_True;
-}
-
-bool flag(PyObject* tensor, const char* name) noexcept {
-  return is_true(attribute_or_none(tensor, name));
-}
-
-bool call_says(PyObject* function, PyObject* tensor) noexcept {
-  return is_true(ref::steal(PyObject_CallOneArg(function, tensor)));
-}
-
-bool grad_mode() noexcept {
-  static PyObject* const is_enabled = attribute(lib.module, "is_grad_enabled");
-  return is_true(ref::steal(PyObject_CallNoArgs(is_enabled)));
-}
-
-std::string words(PyObject* object) noexcept {
-  const ref text = ref::steal(object == nullptr ? nullptr : PyObject_Str(object));
-  const char* utf8 = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
-  if (utf8 == nullptr) PyErr_Clear();
-  return utf8 == nullptr ? "unknown" : utf8;
-}
-
-std::string_view last_word(const std::string& dotted) noexcept {
-  return std::string_view(dotted).substr(dotted.rfind('.') + 1);
-}
-
-// ---- a tensor that cannot be exported: ask it what it is ------------------------------------
-
-bool is_functional(PyObject* tensor) noexcept {
-  static PyObject* const check = attribute(lib.module, "_is_functional_tensor");
-  if (check != nullptr && call_says(check, tensor)) return true;
-  const ref c_module = attribute_or_none(lib.module, "_C");
-  const ref functorch = c_module ? attribute_or_none(c_module.get(), "_functorch") : ref();
-  if (!functorch) return false;
-  const ref wrapped = attribute_or_none(functorch.get(), "is_functorch_wrapped_tensor");
-  return wrapped && call_says(wrapped.get(), tensor);
-}
-
-bool is_zero_tensor(PyObject* tensor) noexcept {
-  static PyObject* const check = attribute(lib.module, "_is_zerotensor");
-  return check != nullptr && call_says(check, tensor);
-}
-
-void name_state(inbound& in) {
-  PyObject* tensor = in.object;
-  if (flag(tensor, "is_nested")) in.desc.state.add(why::nested);
-  if (flag(tensor, "is_quantized")) in.desc.state.add(why::quantized);
-  if (flag(tensor, "is_meta")) in.desc.state.add(why::meta);
-  if (is_functional(tensor)) in.desc.state.add(why::functional);
-  const std::string layout = words(attribute_or_none(tensor, "layout").get());
-  const bool plain_layout = layout == "torch.strided" || layout == "torch.jagged";
-  if (flag(tensor, "is_sparse") || layout.starts_with("torch.sparse")) {
-    in.refuse(why::sparse, layout);
-  } else if (!plain_layout) {
-    in.refuse(why::subclass, "layout " + layout);
-  }
-}
-
-// Shape, dtype and device for the message, without reading a pointer.
-void describe_surface(inbound& in) {
-  const std::string type_name = words(attribute_or_none(in.object, "dtype").get());
-  const std::optional<dtype> type = dtype::from_name(last_word(type_name));
-  const std::optional<device> place =
-      device::from_name(words(attribute_or_none(in.object, "device").get()));
-  const ref shape = attribute_or_none(in.object, "shape");
-  std::int32_t ndim = 0;
-  const bool has_shape = shape && PyTuple_Check(shape.get()) && PyTuple_GET_SIZE(shape.get()) <= 64;
-  for (; has_shape && ndim < PyTuple_GET_SIZE(shape.get()); ++ndim) {
-    in.room[ndim] = PyLong_AsLongLong(PyTuple_GET_ITEM(shape.get(), ndim));
-  }
-  PyErr_Clear();
-  in.desc.has_layout = false;
-  in.desc.has_dtype = type.has_value();
-  in.desc.has_device = place.has_value();
-  in.desc.view = tensor_view(nullptr, has_shape ? in.room : nullptr, nullptr, ndim,
-                             type.value_or(dtype()), place.value_or(device()));
-  if (!type) in.name_dtype(type_name);
-}
-
-bool describe_unexportable(inbound& in) {
-  const ref error = take_error();
-  describe_surface(in);
-  name_state(in);
-  if (!in.desc.state.empty() && !(in.desc.state == reason_set(why::requires_grad))) return true;
-  if (is_zero_tensor(in.object)) {
-    in.refuse(why::malformed, "a zero tensor has no storage; pass x.clone()");
-    return true;
-  }
-  if (!error) {
-    in.refuse(why::malformed, "data is NULL although the tensor has elements");
-    return true;
-  }
-  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.get())), error.get());
-  return in.refuse_producer_error();
-}
+// Found when the first tensor or the target was; every function below runs after that.
+const torch_library& lib = torch_lib();
 
 // ---- source ----------------------------------------------------------------------------------
 
@@ -263,7 +126,7 @@ bool prepare_torch(target_row& row) {
 PyObject* import_by_capsule(managed_tensor made) noexcept {
   static PyObject* const from_dlpack = [] {
     const ref c_module = attribute_or_none(lib.module, "_C");
-    return c_module ? attribute(c_module.get(), "_from_dlpack") : nullptr;
+    return c_module ? attribute_or_none(c_module.get(), "_from_dlpack").release() : nullptr;
   }();
   const ref capsule = make_legacy_capsule(std::move(made));
   if (!capsule) return nullptr;

@@ -53,9 +53,9 @@ __attribute__((visibility("default"))) void* aligned_alloc(std::size_t alignment
 #endif
 
 /// Under ASan and TSan an allocation that cannot be served gives null, as malloc does.
-extern "C" __attribute__((visibility("default"))) inline const char* __asan_default_options() {
+extern "C" __attribute__((visibility("default"))) const char* __asan_default_options() {
   return "allocator_may_return_null=1";
 }
-extern "C" __attribute__((visibility("default"))) inline const char* __tsan_default_options() {
+extern "C" __attribute__((visibility("default"))) const char* __tsan_default_options() {
   return "allocator_may_return_null=1";
 }

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <string>
+#include <vector>
+
+#include <dlpack_bridge/python/entry.hpp>
+
+namespace dlpack_bridge::bindings {
+
+/// The Python tuple of `Reason` objects.
+pybind11::tuple tuple_of(const std::vector<reason>& all);
+
+/// "numpy -> torch: copy 72 bytes (numpy)".
+std::string first_line(const python::report& r);
+
+/// The first line, the source, and each reason and blocker: a few lines a person reads.
+std::string text_of(const python::report& r);
+
+/// Makes the Python type of a report. A plan and a trace record tell the same; they are two types so
+/// that their names say what they are.
+template <class Report>
+void add_report_type(pybind11::module_& m, const char* name, const char* doc) {
+  pybind11::class_<Report>(m, name, doc)
+      .def_property_readonly("action", [](const Report& r) { return r.action; })
+      .def_property_readonly("reasons", [](const Report& r) { return tuple_of(r.reasons); })
+      .def_property_readonly("blockers", [](const Report& r) { return tuple_of(r.blockers); })
+      .def_property_readonly("nbytes", [](const Report& r) { return r.nbytes; })
+      .def_property_readonly("readonly", [](const Report& r) { return r.readonly; })
+      .def_property_readonly("protocol", [](const Report& r) { return r.protocol; })
+      .def_property_readonly("source", [](const Report& r) { return r.source; })
+      .def_property_readonly("target", [](const Report& r) { return r.target; })
+      .def_property_readonly("waits", [](const Report&) { return pybind11::tuple(); },
+                             "Pairs (consumer, producer) of streams that are ordered.")
+      .def("__str__", [](const Report& r) { return text_of(r); })
+      .def("__repr__", [name = std::string(name)](const Report& r) {
+        return "<dlpack_bridge." + name + " " + first_line(r) + ">";
+      });
+}
+
+}  // namespace dlpack_bridge::bindings

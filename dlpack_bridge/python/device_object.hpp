@@ -1,0 +1,22 @@
+#pragma once
+
+#include <dlpack_bridge/python/object.hpp>
+
+#include <optional>
+
+#include <dlpack_bridge/device.hpp>
+
+namespace dlpack_bridge::python {
+
+/// The Python type of `Array.device`: equals its name ("cuda:0") and its DLPack tuple.
+PyTypeObject* device_type() noexcept;
+/// Makes the type. False with an error set.
+bool initialize_device_type() noexcept;
+
+ref make_device(device d) noexcept;
+
+/// Reads a device in any spelling: name, DLPack tuple, torch.device, `Array.device`. Empty with
+/// TypeError or ValueError set.
+std::optional<device> device_from_object(PyObject* object) noexcept;
+
+}  // namespace dlpack_bridge::python

@@ -1,0 +1,172 @@
+// NumPy's C API and the dtypes that NumPy and DLPack have in common.
+
+#define DLPACK_BRIDGE_OWNS_NUMPY_API
+#include <dlpack_bridge/python/numpy_api.hpp>
+
+#include <bit>
+#include <optional>
+#include <vector>
+
+#include <dlpack_bridge/python/numpy.hpp>
+
+namespace dlpack_bridge::python {
+namespace {
+
+// Elements of NumPy's numbered types; lanes 0 where DLPack has none.
+struct numbered_dtypes {
+  dtype values[NPY_NTYPES_LEGACY];
+
+  constexpr numbered_dtypes() noexcept {
+    for (dtype& t : values) t.lanes = 0;
+    values[NPY_BOOL] = boolean;
+    values[NPY_BYTE] = int8;
+    values[NPY_UBYTE] = uint8;
+    values[NPY_SHORT] = int16;
+    values[NPY_USHORT] = uint16;
+    values[NPY_INT] = int32;
+    values[NPY_UINT] = uint32;
+    values[NPY_LONG] = dtype(kDLInt, 8 * sizeof(long));
+    values[NPY_ULONG] = dtype(kDLUInt, 8 * sizeof(long));
+    values[NPY_LONGLONG] = int64;
+    values[NPY_ULONGLONG] = uint64;
+    values[NPY_HALF] = float16;
+    values[NPY_FLOAT] = float32;
+    values[NPY_DOUBLE] = float64;
+    values[NPY_CFLOAT] = complex64;
+    values[NPY_CDOUBLE] = complex128;
+  }
+};
+constexpr numbered_dtypes numbered;
+
+// The types that ml_dtypes registers with NumPy: number and element, filled when it is loaded.
+struct registered_dtype {
+  int type_num;
+  dtype value;
+};
+std::vector<registered_dtype>& registered() noexcept {
+  static auto* const all = new std::vector<registered_dtype>();
+  return *all;
+}
+
+PyArray_Descr* descriptors[known_dtypes] = {};  // by dtype_id, one reference each
+
+// Registers what ml_dtypes offers; once, when it is first needed or seen.
+void read_ml_dtypes(PyObject* module) noexcept {
+  static bool done = false;
+  if (done) return;
+  done = true;
+  for (int i = 0; i < known_dtypes; ++i) {
+    const auto id = static_cast<dtype_id>(i);
+    if (!from_ml_dtypes.contains(id)) continue;
+    const ref type = attribute_or_none(module, dtype_of(id).name().c_str());
+    PyArray_Descr* descr = nullptr;
+    if (!type || PyArray_DescrConverter(type.get(), &descr) != NPY_SUCCEED) {
+      PyErr_Clear();
+      continue;
+    }
+    descriptors[i] = descr;
+    registered().push_back({descr->type_num, dtype_of(id)});
+  }
+}
+
+}  // namespace
+
+bool load_numpy_api() noexcept {
+  static bool loaded = false;
+  if (loaded) return true;
+  if (_import_array() < 0) {
+    PyErr_Clear();
+    return false;
+  }
+  loaded = true;
+  return true;
+}
+
+bool has_ml_dtypes() noexcept {
+  const error_guard guard;
+  const ref util = ref::steal(PyImport_ImportModule("importlib.util"));
+  const ref spec = util ? ref::steal(PyObject_CallMethod(util.get(), "find_spec", "s", "ml_dtypes"))
+                        : ref();
+  PyErr_Clear();
+  return spec && spec.get() != Py_None;
+}
+
+dtype dtype_of_number(int type_num) noexcept {
+  if (type_num >= 0 && type_num < NPY_NTYPES_LEGACY) return numbered.values[type_num];
+  if (PyObject* module = loaded_module("ml_dtypes")) read_ml_dtypes(module);
+  for (const registered_dtype& r : registered()) {
+    if (r.type_num == type_num) return r.value;
+  }
+  dtype none;
+  none.lanes = 0;
+  return none;
+}
+
+PyArray_Descr* descriptor_of(dtype t) noexcept {
+  if (id_of(t) == dtype_id::unknown) return nullptr;
+  const auto id = static_cast<int>(id_of(t));
+  if (descriptors[id] == nullptr && from_ml_dtypes.contains(id_of(t))) {
+    const ref module = ref::steal(PyImport_ImportModule("ml_dtypes"));
+    if (module) read_ml_dtypes(module.get());
+  } else if (descriptors[id] == nullptr) {
+    for (int n = 0; n < NPY_NTYPES_LEGACY; ++n) {
+      if (numbered.values[n] == t) {
+        descriptors[id] = PyArray_DescrFromType(n);
+        break;
+      }
+    }
+  }
+  return descriptors[id];
+}
+
+bool is_swapped(PyArray_Descr* descr) noexcept {
+  return descr->byteorder == (std::endian::native == std::endian::little ? '>' : '<');
+}
+
+std::string dtype_words(PyArray_Descr* descr) {
+  const ref text = ref::steal(PyObject_Str(reinterpret_cast<PyObject*>(descr)));
+  const char* words = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
+  if (words == nullptr) {
+    PyErr_Clear();
+    return "unknown";
+  }
+  std::string name = words;
+  if (descr->type_num == NPY_VOID) name = "structured " + name;
+  return name;
+}
+
+std::optional<dtype> dtype_from_numpy(PyObject* object) noexcept {
+  ref held;
+  if (!PyArray_DescrCheck(object) && !PyType_Check(object)) {
+    held = attribute_or_none(object, "dtype");
+    if (!held || !PyArray_DescrCheck(held.get())) return std::nullopt;
+    object = held.get();
+  }
+  if (PyType_Check(object) &&
+      !PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(object), &PyGenericArrType_Type)) {
+    held = attribute_or_none(object, "dtype");
+    if (!held || !PyArray_DescrCheck(held.get())) return std::nullopt;
+    object = held.get();
+  }
+  PyArray_Descr* descr = nullptr;
+  if (PyArray_DescrConverter(object, &descr) != NPY_SUCCEED) {
+    PyErr_Clear();
+    return std::nullopt;
+  }
+  held = ref::steal(reinterpret_cast<PyObject*>(descr));
+  const dtype read = dtype_of_number(descr->type_num);
+  if (read.lanes == 0) {
+    PyErr_Format(PyExc_ValueError, "NumPy dtype %S has no DLPack element type", held.get());
+    return std::nullopt;
+  }
+  if (is_swapped(descr)) {
+    PyErr_Format(PyExc_ValueError,
+                 "NumPy dtype %S is in the other byte order, which no result can have; pass "
+                 "dtype.newbyteorder(\"=\")",
+                 held.get());
+    return std::nullopt;
+  }
+  return read;
+}
+
+}  // namespace dlpack_bridge::python

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <dlpack_bridge/python/object.hpp>
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace dlpack_bridge::python {
+
+// Small conversions between Python objects and plain values.
+
+/// A str. Empty with an error set.
+ref text(const std::string& value) noexcept;
+
+/// The characters of a str, borrowed from it; empty with an error set.
+std::optional<std::string_view> utf8(PyObject* object) noexcept;
+
+/// An int from 0 to `largest`; empty with TypeError or ValueError set.
+std::optional<int> small_int(PyObject* object, int largest) noexcept;
+
+/// True when the type of an object has this module-qualified name; for types of frameworks that may
+/// not be imported.
+bool is_type_named(PyObject* object, std::string_view qualified) noexcept;
+
+/// `tp_dealloc` of a heap type whose objects hold nothing that needs releasing.
+void plain_dealloc(PyObject* self);
+
+}  // namespace dlpack_bridge::python
