@@ -18,19 +18,33 @@ namespace {
 
 struct plan : hub::report {};
 
-plan make_plan(const py::object& x, const py::object& to, const py::kwargs& keywords) {
-  std::vector<PyObject*> values;
-  py::tuple names(keywords.size());
-  py::ssize_t i = 0;
-  for (const auto& [name, value] : keywords) {
-    names[static_cast<std::size_t>(i++)] = name;
-    values.push_back(value.ptr());
+// Keywords in the form of a vectorcall.
+struct keyword_values {
+  explicit keyword_values(const py::kwargs& keywords) : names(keywords.size()) {
+    std::size_t i = 0;
+    for (const auto& [name, value] : keywords) {
+      names[i++] = name;
+      values.push_back(value.ptr());
+    }
   }
+  py::tuple names;
+  std::vector<PyObject*> values;
+};
+
+plan make_plan(const py::object& x, const py::object& to, const py::kwargs& keywords) {
+  const keyword_values given(keywords);
   plan made;
-  if (!hub::plan_exchange(x.ptr(), to.ptr(), values.data(), names.ptr(), made)) {
+  if (!hub::plan_exchange(x.ptr(), to.ptr(), given.values.data(), given.names.ptr(), made)) {
     throw py::error_already_set();
   }
   return made;
+}
+
+void check_arguments(const py::object& to, const py::kwargs& keywords) {
+  const keyword_values given(keywords);
+  if (!hub::check_arguments(to.ptr(), given.values.data(), given.names.ptr())) {
+    throw py::error_already_set();
+  }
 }
 
 }  // namespace
@@ -68,6 +82,7 @@ void add_plan(py::module_& m) {
         "order=None, alignment=None, stream=None)\n--\n\n"
         "What convert(x, to, ...) would do and why; does nothing and raises for no refusal.\n\n"
         "Errors: TypeError, ImportError, ValueError.");
+  m.def("_check_arguments", check_arguments);  // for convert_tree, whose tree may hold no array
 }
 
 }  // namespace dlpack_bridge::bindings

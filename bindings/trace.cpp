@@ -38,9 +38,10 @@ struct trace {
 
 py::object enter(const py::object& self) {
   py::tuple outer = traces_here();
-  py::tuple inner(outer.size() + 1);
+  const bool already = outer.contains(self);  // a `with` inside its own `with`
+  py::tuple inner(outer.size() + (already ? 0 : 1));
   for (std::size_t i = 0; i < outer.size(); ++i) inner[i] = outer[i];
-  inner[outer.size()] = self;
+  if (!already) inner[outer.size()] = self;
   self.cast<trace&>().tokens.push_back(
       py::reinterpret_steal<py::object>(PyContextVar_Set(active_traces(), inner.ptr())));
   hub::state().active_traces.fetch_add(1);
@@ -72,15 +73,21 @@ std::string trace_text(const trace& self) {
   return text;
 }
 
-// Called by the road for every exchange while any trace is active anywhere.
-void on_exchange(const hub::exchange_report& e) {
+// Both are called by the road for every exchange while any trace is active anywhere.
+PyObject* make_record(const hub::exchange_report& e) {
   try {
-    const py::tuple traces = traces_here();
-    if (traces.empty()) return;
-    const py::object made = py::cast(record{hub::make_report(e)});
-    for (const py::handle& one : traces) one.cast<trace&>().records.append(made);
+    return py::cast(record{hub::make_report(e)}).release().ptr();
   } catch (py::error_already_set& error) {
     error.restore();
+    return nullptr;
+  }
+}
+
+void tell_traces(PyObject* made) {
+  try {
+    for (const py::handle& one : traces_here()) one.cast<trace&>().records.append(py::handle(made));
+  } catch (py::error_already_set&) {
+    // Out of memory while telling: the exchange itself has happened.
   }
 }
 
@@ -99,7 +106,8 @@ void add_trace(py::module_& m) {
       .def("__repr__", [](const trace& self) {
         return "<dlpack_bridge.trace of " + std::to_string(self.records.size()) + " exchanges>";
       });
-  hub::state().on_exchange = on_exchange;
+  hub::state().make_record = make_record;
+  hub::state().tell_traces = tell_traces;
 }
 
 }  // namespace dlpack_bridge::bindings

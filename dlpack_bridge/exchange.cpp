@@ -10,7 +10,7 @@ namespace {
 class byte_strides_of {
  public:
   explicit byte_strides_of(const description& s) {
-    const std::int64_t step = std::max<std::int64_t>(s.view.dtype().itemsize(), 1);
+    const std::int64_t step = std::max<std::int64_t>(s.itemsize, 1);
     const auto ndim = static_cast<std::size_t>(s.view.ndim());
     if (ndim > std::size(inline_)) overflow_.resize(ndim);
     values_ = ndim > std::size(inline_) ? overflow_.data() : inline_;
@@ -53,12 +53,12 @@ std::span<const extent> result_shape(const description& s, const decision& d, ex
 }  // namespace
 
 void describe_layout(description& d) noexcept {
-  const std::int64_t step = d.byte_strides ? d.view.dtype().itemsize() : 1;
+  if (d.has_dtype) d.itemsize = d.view.dtype().itemsize();
+  const std::int64_t step = d.byte_strides ? d.itemsize : 1;
   d.layout = facts_of(d.view.shape().data(), d.view.strides(), d.view.ndim(), step);
   if (!d.layout.nested) {
     const byte_strides_of strides(d);
-    d.overlapping = overlaps_itself(d.view.shape(), strides.get(), d.view.dtype().itemsize()) !=
-                    answer::no;
+    d.overlapping = overlaps_itself(d.view.shape(), strides.get(), d.itemsize) != answer::no;
   }
 }
 
@@ -77,7 +77,9 @@ void find_facts(description& d, const requirements& wanted) noexcept {
 
 tensor_view shared_view(const description& s, const decision& d, extent* room) noexcept {
   const std::span<const extent> shape = result_shape(s, d, room);
-  const extent* strides = shape.data() == room ? nullptr : s.view.strides();
+  // Null is row-major: whoever wraps the view need not look again.
+  const bool dense = shape.data() == room || s.layout.c_contiguous;
+  const extent* strides = dense ? nullptr : s.view.strides();
   if (memory_kind_of(s.view.device().type) != memory_kind::handle) {
     return tensor_view(s.view.data(), shape.data(), strides, s.view.ndim(), d.dtype, d.device,
                        d.read_only);
@@ -125,7 +127,7 @@ answer share_memory(const description& a, const description& b) {
   const byte_strides_of a_strides(a), b_strides(b);
   const auto layout_of = [](const description& d, const byte_strides_of& strides) {
     return address_layout{reinterpret_cast<std::uintptr_t>(d.view.data()) + d.view.byte_offset(),
-                          d.view.shape(), strides.get(), d.view.dtype().itemsize()};
+                          d.view.shape(), strides.get(), d.itemsize};
   };
   return share_memory(layout_of(a, a_strides), layout_of(b, b_strides));
 }

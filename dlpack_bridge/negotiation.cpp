@@ -51,10 +51,12 @@ bool is_identity(const description& s, const requirements& r, const capabilities
     if (!s.has_device) return false;
     if (presented(s.view.device(), t.devices) != *r.device) return false;
   }
-  if (r.c_order && !(s.has_layout && s.layout.c_contiguous && !s.byte_strides)) return false;
+  const bool dense = s.has_layout ? s.layout.c_contiguous && !s.byte_strides : s.says_contiguous;
+  if (r.c_order && !dense) return false;
   if (r.alignment != 1) {
     const bool no_elements = s.has_layout && s.layout.size == 0;
-    if (!s.has_layout || !(no_elements || aligned(s.view.data(), r.alignment))) return false;
+    const bool has_address = s.has_layout || s.view.data() != nullptr;
+    if (!no_elements && !(has_address && aligned(s.view.data(), r.alignment))) return false;
   }
   return true;
 }

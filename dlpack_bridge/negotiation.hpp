@@ -36,7 +36,10 @@ struct requirements {
   bool c_order = false;        ///< the result must be C-contiguous
   std::int64_t alignment = 1;  ///< multiple that the first element's address must have
   stream_handle stream;        ///< where the caller will use the result; unknown: not said
-  std::optional<std::int64_t> refused_stream;  ///< a number that no CUDA device allows
+  /// A number that the device does not allow; the largest or smallest for one beyond 64 bits.
+  std::optional<std::int64_t> refused_stream;
+  /// A dtype that DLPack lacks, as `python/` knows it: only an array that has it already will do.
+  const void* named_dtype = nullptr;
 
   /// True when nothing is asked of dtype, device, layout and address.
   bool keeps_form() const noexcept {
@@ -51,10 +54,12 @@ struct description {
   layout_facts layout;    ///< of `view`, when `has_layout`
   reason_set state;       ///< what was observed: requires_grad, conj, sparse, byte_order, ...
   framework source = framework::other;
-  bool has_layout = true;   ///< data, shape and strides are known
+  std::int64_t itemsize = 0;  ///< bytes of an element, also of one that DLPack lacks
+  bool has_layout = true;     ///< data, shape and strides are known
   bool has_dtype = true;    ///< `view.dtype()` is the element type
   bool has_device = true;
   bool byte_strides = false;  ///< a stride is no multiple of the element: `view.strides()` is in bytes
+  bool says_contiguous = false;  ///< without a layout: its framework says that it is C-contiguous
   bool overlapping = false;   ///< two indices reach a common byte, or nobody could tell
   bool is_copied = false;     ///< the producer says that it made this copy
   bool same_framework = false;  ///< the object is already an array of the target

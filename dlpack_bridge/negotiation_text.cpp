@@ -62,14 +62,52 @@ std::optional<dtype> wider(dtype from, dtype_set holds) {
   }
 }
 
+// What to do about an element type that DLPack lacks, by the name its framework gives it.
+std::string unnamed_dtype_remedy(std::string_view name) {
+  const auto has = [name](std::string_view part) { return name.find(part) != name.npos; };
+  if (has("object")) {
+    return ": an array of Python objects, probably ragged; make it rectangular, with a numeric dtype";
+  }
+  if (has("structured")) return "; exchange its fields one by one, x[\"name\"]";
+  if (has("datetime64") || has("timedelta64")) return "; pass x.view(\"int64\")";
+  if (has("torch.")) return "; convert it in torch first, x.to(...)";
+  if (has("float128") || has("complex256") || has("longdouble")) {
+    return "; pass x.astype(\"float64\") or x.astype(\"complex128\")";
+  }
+  return "; convert it to a numeric dtype in its own framework first";
+}
+
+std::string packed_text(dtype packed) {
+  return packed.name() + " is packed and is never packed or unpacked by guess; take dtype=\"bits\" "
+         "or convert it in the producer";
+}
+
+// The target has no such type: what it has instead.
+std::string missing_dtype_text(dtype from, dtype to, const capabilities& t) {
+  const std::optional<dtype> fits = wider(to, t.dtypes);
+  const std::optional<dtype> bits = to == from ? bits_of(from) : std::nullopt;
+  const bool needs_ml_dtypes =
+      t.id == framework::numpy &&
+      (float8_dtypes.contains(id_of(to)) || id_of(to) == dtype_id::bfloat16);
+  std::vector<std::string> ways;
+  if (needs_ml_dtypes) ways.emplace_back("install ml_dtypes (pip install ml_dtypes)");
+  if (bits && t.dtypes.contains(id_of(*bits))) {
+    ways.push_back("pass dtype=\"bits\" for the " + bits->name() + " view");
+  }
+  if (fits) ways.push_back("pass dtype=" + quoted(fits->name()) + " (lossless, a copy)");
+  if (ways.empty()) ways.emplace_back("pass dtype= with one that it has");
+  std::string text = std::string(t.name) + " has no dtype " + to.name() + "; ";
+  for (std::size_t i = 0; i < ways.size(); ++i) {
+    if (i != 0) text += ", or ";
+    text += ways[i];
+  }
+  return text;
+}
+
 std::string dtype_text(const description& s, const requirements& r, const capabilities& t) {
-  const std::string target(t.name);
   if (!s.has_dtype) {
-    std::string text = "dtype " + exact_dtype(s) + " has no DLPack element type";
-    if (s.dtype_name.find("object") != std::string_view::npos) {
-      text += ": an array of Python objects, probably ragged; make it rectangular";
-    }
-    return text + "; convert it to a numeric dtype first, e.g. x.astype(\"float64\")";
+    return "dtype " + exact_dtype(s) + " has no DLPack element type" +
+           unnamed_dtype_remedy(s.dtype_name);
   }
   const dtype from = s.view.dtype();
   if (id_of(from) == dtype_id::unknown) {
@@ -81,42 +119,31 @@ std::string dtype_text(const description& s, const requirements& r, const capabi
     return from.name() + " has no unsigned integer of the same width; leave dtype=\"bits\" out";
   }
   const dtype to = r.bits ? *bits_of(from) : r.dtype.value_or(from);
-  if (t.dtypes.contains(id_of(to))) {
-    if (from.is_packed() || to.is_packed() || packed_dtypes.contains(id_of(from))) {
-      return from.name() + " is packed and is never unpacked by guess; take dtype=\"bits\" or " +
-             "convert it in the producer";
-    }
-    return "dtype " + from.name() + " becomes " + to.name() + "; leave dtype= out to share";
-  }
-  std::string text = target + " has no dtype " + to.name();
-  const std::optional<dtype> fits = wider(to, t.dtypes);
-  const bool needs_ml_dtypes =
-      t.id == framework::numpy &&
-      (float8_dtypes.contains(id_of(to)) || id_of(to) == dtype_id::bfloat16);
-  text += "; ";
-  if (needs_ml_dtypes) text += "install ml_dtypes (pip install ml_dtypes), or ";
-  if (bits_of(to) && t.dtypes.contains(id_of(*bits_of(to)))) {
-    text += "pass dtype=\"bits\" for the " + bits_of(to)->name() + " view";
-    if (fits) text += ", or ";
-  }
-  if (fits) text += "pass dtype=" + quoted(fits->name()) + " (lossless, a copy)";
-  return text;
+  if (!t.dtypes.contains(id_of(to))) return missing_dtype_text(from, to, t);
+  if (packed_dtypes.contains(id_of(to))) return packed_text(to);
+  if (packed_dtypes.contains(id_of(from))) return packed_text(from);
+  return "dtype " + from.name() + " becomes " + to.name() + "; leave dtype= out to share";
 }
+
+bool hub_copies(DLDeviceType type) noexcept { return is_host_memory(type) || needs_cuda(type); }
 
 std::string device_text(const description& s, const requirements& r, const capabilities& t) {
   if (!s.has_device) return "the device is not known";
-  const std::string from = s.view.device().name();
-  const std::string to = r.device ? r.device->name() : "cpu";
+  const device from = s.view.device();
   if (r.device && !t.devices.contains(r.device->type)) {
-    return std::string(t.name) + " cannot hold arrays on " + to +
+    return std::string(t.name) + " cannot hold arrays on " + r.device->name() +
            " here; leave device= out or install a build of it for that device";
   }
-  const memory_kind kind = memory_kind_of(s.view.device().type);
-  if (!is_host_memory(s.view.device().type) && !needs_cuda(s.view.device().type)) {
-    return "the array is on " + from + (kind == memory_kind::unknown ? ", a device type" : ", a device") +
-           " that the hub has no adapter for; move it to the CPU with its own framework first";
+  if (!hub_copies(from.type)) {
+    return "the array is on " + from.name() +
+           ", a device that the hub has no adapter for; move it to the CPU with its own framework "
+           "first";
   }
-  return "the data moves from " + from + " to " + to;
+  const device to = r.device.value_or(device());
+  if (!hub_copies(to.type)) {
+    return "the hub has no adapter that copies to " + to.name() + "; leave device= out";
+  }
+  return "the data moves from " + from.name() + " to " + to.name();
 }
 
 std::string layout_text(const description& s, const capabilities& t) {
@@ -149,8 +176,41 @@ std::string lanes_text(const description& s) {
          ") have no scalar dtype; export them with lanes=1 and one more axis";
 }
 
-std::string with_note(const char* text, const description& s) {
-  return s.note.empty() ? text : std::string(text) + ": " + std::string(s.note);
+// "what (note); remedy", or without the note.
+std::string with_note(const char* what, const description& s, const char* remedy = "") {
+  std::string text = what;
+  if (!s.note.empty()) text.append(" (").append(s.note).append(")");
+  return text + remedy;
+}
+
+// A sentence that the note finishes: it names the case and its remedy.
+std::string ends_in_note(const char* what, const description& s) {
+  return s.note.empty() ? std::string(what) : std::string(what).append(": ").append(s.note);
+}
+
+std::string readonly_text(const description& s, const requirements& r, const capabilities& t) {
+  const char* what = s.view.read_only() ? "the memory is read-only"
+                                        : "elements overlap, so the array is read-only";
+  if (t.id == framework::cpp) {
+    return std::string(what) + " and a legacy capsule cannot say so; ask with max_version=(1, 3), "
+           "or let the hub hand it to JAX: db.convert(x, \"jax\")";
+  }
+  return std::string(what) + " and " + std::string(t.name) + " cannot say so; pass " +
+         (r.readonly == readonly_policy::error ? "readonly=\"copy\" to copy it or " : "") +
+         "readonly=\"share\" to share it and not write";
+}
+
+std::string stream_text(const description& s, const requirements& r, const capabilities& t) {
+  if (!r.refused_stream) return ends_in_note("the stream cannot be used", s);
+  const std::int64_t number = *r.refused_stream;
+  const device to = r.device.value_or(s.view.device());
+  if (t.id == framework::cpp && is_host_memory(to.type)) {
+    return "an array on " + to.name() + " has no stream; pass stream=None";
+  }
+  const bool beyond = number == INT64_MAX || number == INT64_MIN;
+  return "stream " + (beyond ? std::string("beyond 64 bits") : std::to_string(number)) +
+         " does not exist on CUDA devices; pass None, -1 (the caller orders), 1 (legacy default), "
+         "2 (per-thread default) or a stream handle";
 }
 
 std::string base_text(reason_code code, const description& s, const requirements& r,
@@ -166,11 +226,7 @@ std::string base_text(reason_code code, const description& s, const requirements
     case reason_code::layout: return layout_text(s, t);
     case reason_code::order: return "order=\"C\" was asked for and the array is not C-contiguous";
     case reason_code::alignment: return alignment_text(s, r, t);
-    case reason_code::readonly:
-      return std::string(s.view.read_only() ? "the memory is read-only"
-                                            : "elements overlap, so the array is read-only") +
-             " and " + std::string(t.name) +
-             " cannot say so; pass readonly=\"share\" to share it and not write";
+    case reason_code::readonly: return readonly_text(s, r, t);
     case reason_code::copy_requested: return "copy=True was asked for";
     case reason_code::requires_grad:
       return "the tensor requires_grad and the result cannot carry autograd state; "
@@ -179,7 +235,7 @@ std::string base_text(reason_code code, const description& s, const requirements
       return "the conjugate bit is set: the memory holds the unconjugated values";
     case reason_code::neg: return "the negative bit is set: the memory holds the opposite values";
     case reason_code::sparse:
-      return with_note("a sparse tensor has no strided memory; pass x.to_dense()", s);
+      return with_note("a sparse tensor has no strided memory", s, "; pass x.to_dense()");
     case reason_code::meta: return "a meta tensor has no data; materialize it first";
     case reason_code::fake:
       return "a fake tensor has no data (tracing or torch.compile); exchange real tensors, outside "
@@ -188,27 +244,23 @@ std::string base_text(reason_code code, const description& s, const requirements
       return "a quantized tensor has scales that DLPack cannot carry; pass x.int_repr() or "
              "x.dequantize()";
     case reason_code::subclass:
-      return with_note("the subclass carries state that would be lost; pass its plain data", s);
+      return ends_in_note("the subclass carries state that would be lost", s);
     case reason_code::lanes: return lanes_text(s);
     case reason_code::version:
-      return with_note("the DLPack major version cannot be read", s);
-    case reason_code::capsule: return with_note("the capsule cannot be used", s);
-    case reason_code::malformed: return with_note("the array is malformed", s);
+      return ends_in_note("the DLPack major version cannot be read", s);
+    case reason_code::capsule: return ends_in_note("the capsule cannot be used", s);
+    case reason_code::malformed: return ends_in_note("the array is malformed", s);
     case reason_code::nested:
       return "a nested tensor is ragged; pass its parts, or x.to_padded_tensor(...)";
     case reason_code::functional:
       return "a functional tensor wraps another tensor (functorch or functionalization); exchange "
              "it outside the transform";
     case reason_code::framework: return "the producer says that it made this copy";
-    case reason_code::stream:
-      if (!r.refused_stream) return with_note("the stream cannot be used", s);
-      return "stream " + std::to_string(*r.refused_stream) +
-             " does not exist on CUDA devices; pass None, -1 (the caller orders), 1 (legacy "
-             "default), 2 (per-thread default) or a stream handle";
-    case reason_code::capture: return with_note("a CUDA graph capture is in progress", s);
+    case reason_code::stream: return stream_text(s, r, t);
+    case reason_code::capture: return ends_in_note("a CUDA graph capture is in progress", s);
     case reason_code::driver:
       return "no CUDA driver answers on this machine; keep the data on the CPU";
-    case reason_code::producer: return with_note("the producer failed", s);
+    case reason_code::producer: return ends_in_note("the producer failed", s);
   }
   return "unknown";
 }
@@ -237,7 +289,7 @@ std::vector<reason> explain_all(reason_set codes, const description& s, const re
     const bool moves = code == reason_code::device && text.starts_with("the data moves");
     const bool converts = code == reason_code::dtype && text.ends_with("to share");
     if (forbidden && (mended_by_copy.contains(code) || layout_copy || moves || converts ||
-                      code == reason_code::readonly)) {
+                      (code == reason_code::readonly && r.readonly == readonly_policy::copy))) {
       text += "; pass copy=None to copy";
     }
     all.push_back({code, std::move(text)});

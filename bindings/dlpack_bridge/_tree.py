@@ -1,6 +1,6 @@
 """Whole structures of arrays at once: convert_tree and compute_in."""
 
-from ._core import NotAnArrayError, _is_array, convert, info
+from ._core import NotAnArrayError, _check_arguments, _is_array, convert, info
 
 _MISSING = object()
 
@@ -16,6 +16,7 @@ def convert_tree(tree, to, /, *, leaves="refuse", **keywords):
     """
     if leaves not in ("refuse", "keep"):
         raise ValueError(f'leaves is "refuse" or "keep", got {leaves!r}')
+    _check_arguments(to, **keywords)
     return _convert_node(tree, to, keywords, leaves == "keep", "tree")
 
 
@@ -26,9 +27,10 @@ def _convert_node(node, to, keywords, keep, path):
     if isinstance(node, dict):
         return _same_dict(node, {key: child(value, f"[{key!r}]") for key, value in node.items()})
     if isinstance(node, tuple) and hasattr(type(node), "_fields"):
-        return type(node)._make(child(v, f".{f}") for f, v in zip(node._fields, node))
-    if type(node) in (list, tuple):
-        return type(node)(child(value, f"[{i}]") for i, value in enumerate(node))
+        values = (child(getattr(node, field), f".{field}") for field in node._fields)
+        return type(node)._make(values)
+    if isinstance(node, (list, tuple)) and not _is_array(node):
+        return _same_sequence(node, [child(value, f"[{i}]") for i, value in enumerate(node)])
     if _is_dataclass_instance(node) and not _is_array(node):
         return _same_dataclass(node, child)
     if keep and not _is_array(node):
@@ -48,6 +50,18 @@ def _same_dict(node, values):
 
     made = copy.copy(node)  # keeps what a subclass carries, such as a default factory
     made.update(values)
+    return made
+
+
+def _same_sequence(node, values):
+    if type(node) is list:
+        return values
+    if isinstance(node, tuple):
+        return type(node)(values)
+    import copy
+
+    made = copy.copy(node)  # keeps what a subclass carries
+    made[:] = values
     return made
 
 
@@ -83,9 +97,13 @@ def compute_in(to, /, **keywords):
         @functools.wraps(function)
         def wrapper(*args, **kwargs):
             first = _first_array((args, kwargs))
+            home = None if first is None else _home_of(first)
             args, kwargs = convert_tree((args, kwargs), to, leaves="keep", **keywords)
             result = function(*args, **kwargs)
-            return result if first is None else _back(result, info(first))
+            if home is None:
+                return result
+            framework, device = home
+            return convert_tree(result, framework, leaves="keep", device=device)
 
         return wrapper
 
@@ -93,14 +111,22 @@ def compute_in(to, /, **keywords):
 
 
 def _first_array(node):
+    if _is_array(node):
+        return node
     if isinstance(node, dict):
         node = tuple(node.values())
+    elif _is_dataclass_instance(node):
+        node = tuple(getattr(node, name, None) for name in node.__dataclass_fields__)
     if isinstance(node, (list, tuple)):
         return next((found for found in map(_first_array, node) if found is not None), None)
-    return node if _is_array(node) else None
+    return None
 
 
-def _back(result, source):
-    framework = "array" if source.framework == "other" else source.framework
-    device = None if framework == "numpy" else str(source.device)
-    return convert_tree(result, framework, leaves="keep", device=device)
+def _home_of(array):
+    """Framework and device that results go back to; known before the call, which may consume it."""
+    seen = info(array)
+    framework = seen.framework
+    if framework == "other":  # NumPy's scalars are no arrays of NumPy, but NumPy is their home
+        framework = "numpy" if type(array).__module__.split(".")[0] == "numpy" else "array"
+    device = None if framework == "numpy" or seen.device is None else str(seen.device)
+    return framework, device

@@ -28,15 +28,7 @@ PyObject* wrap_as_versioned(const tensor_view& view, owner keep, std::uint64_t f
   return make_versioned_capsule(managed_tensor::wrap(view, std::move(keep), flags)).release();
 }
 
-// A legacy capsule has no flags: it could not say that the elements must not be written.
 PyObject* wrap_as_legacy(const tensor_view& view, owner keep, std::uint64_t flags, framework) {
-  if (view.read_only()) {
-    raise_blocker(reason_code::readonly,
-                  "the array is read-only and a legacy capsule cannot say so; ask with "
-                  "max_version=(1, 3), or let the hub hand it to JAX: "
-                  "db.convert(x, \"jax\")");
-    return nullptr;
-  }
   return make_legacy_capsule(managed_tensor::wrap(view, std::move(keep), flags)).release();
 }
 
@@ -47,6 +39,7 @@ target_row consumer_row(bool versioned, bool negative_strides) noexcept {
                  versioned ? wrap_as_versioned : wrap_as_legacy, same_object};
   row.holds.name = "a DLPack consumer";
   row.holds.negative_strides = negative_strides;
+  row.holds.read_only = versioned;  // a legacy capsule has no flags to say so
   row.holds.max_ndim = std::numeric_limits<std::int32_t>::max();
   row.buffer_errors_only = true;
   return row;
@@ -65,32 +58,28 @@ bool read_max_version(PyObject* value, export_request& request) noexcept {
     PyErr_SetString(PyExc_TypeError, "max_version is None or a pair of ints (major, minor)");
     return false;
   }
-  request.versioned = PyLong_AsLong(PyTuple_GET_ITEM(value, 0)) >= 1;
-  return !PyErr_Occurred();
+  int beyond = 0;
+  const long major = PyLong_AsLongAndOverflow(PyTuple_GET_ITEM(value, 0), &beyond);
+  request.versioned = beyond > 0 || (beyond == 0 && major >= 1);
+  return true;
 }
 
-// The array API's table, per kind of device. The memory of the host knows no streams.
-bool check_stream(const array_object* self, const export_request& request) noexcept {
+// The array API's table, per kind of device; the memory of the host knows no streams.
+bool check_stream(const array_object* self, export_request& request) noexcept {
   if (request.stream == Py_None) return true;
   if (!PyLong_Check(request.stream) || PyBool_Check(request.stream)) {
     PyErr_Format(PyExc_TypeError, "stream is None or an int, got %.200s",
                  Py_TYPE(request.stream)->tp_name);
     return false;
   }
-  const long long number = PyLong_AsLongLong(request.stream);
-  if (number == -1 && PyErr_Occurred()) return false;
+  int beyond = 0;
+  long long number = PyLong_AsLongLongAndOverflow(request.stream, &beyond);
+  if (beyond != 0) number = beyond > 0 ? INT64_MAX : INT64_MIN;
   const device to = request.wanted.device.value_or(self->device);
-  if (is_host_memory(to.type)) {
-    raise_blocker(reason_code::stream, "an array on " + to.name() +
-                                           " has no stream; pass stream=None");
-    return false;
-  }
-  if (stream_handle::from_protocol(to.type, number)) return true;
-  raise_blocker(reason_code::stream,
-                "stream " + std::to_string(number) + " does not exist on " + to.name() +
-                    "; pass None, -1 (no order), 1 (legacy default), 2 (per-thread default) or a "
-                    "stream handle");
-  return false;
+  const auto read = stream_handle::from_protocol(to.type, number);
+  if (beyond != 0 || !read) request.wanted.refused_stream = number;
+  else request.wanted.stream = *read;
+  return true;
 }
 
 bool read_request(PyObject* const* args, Py_ssize_t count, PyObject* names,
@@ -143,7 +132,33 @@ int export_managed(void* object, DLManagedTensorVersioned** out) {
   }
 }
 
-// On failure the tensor still belongs to the caller.
+// On failure the tensor still belongs to the caller. The same judgement as everywhere: a layout that
+// overlaps itself is read-only, an address that is not aligned means a copy.
+PyObject* import_checked(DLManagedTensorVersioned* tensor) {
+  const bool read_only = (tensor->flags & DLPACK_FLAG_BITMASK_READ_ONLY) != 0;
+  const requirements wanted;
+  const capabilities& holds = array_target().holds;
+  description d = describe(tensor_view(tensor->dl_tensor, read_only));
+  d.is_copied = (tensor->flags & DLPACK_FLAG_BITMASK_IS_COPIED) != 0;
+  find_facts(d, wanted);
+  const decision decided = negotiate(d, wanted, holds);
+  if (decided.action == action::refuse) {
+    raise_refusal(state().exchange_error, refusal_text(decided, d, wanted, holds),
+                  explain_all(decided.blockers, d, wanted, holds));
+    return nullptr;
+  }
+  extent room[64];
+  if (!decided.copies_here) {
+    ref made = make_array(shared_view(d, decided, room), owner(), d.is_copied, framework::other);
+    if (made) as_array(made.get())->keep = own_managed(tensor);
+    return made.release();
+  }
+  fresh_copy copied = carry_out_copy(d, decided, room);
+  ref made = make_array(copied.view, std::move(copied.keep), true, framework::other);
+  if (made) own_managed(tensor);
+  return made.release();
+}
+
 int import_managed(DLManagedTensorVersioned* tensor, void** out) {
   if (!is_readable(tensor->version)) {
     raise_blocker(reason_code::version, "the managed tensor has another major version of DLPack");
@@ -153,19 +168,13 @@ int import_managed(DLManagedTensorVersioned* tensor, void** out) {
     raise_blocker(reason_code::malformed, to_string(found));
     return -1;
   }
-  const dtype type = tensor->dl_tensor.dtype;
-  if (id_of(type) == dtype_id::unknown) {
-    raise_blocker(type.lanes > 1 ? reason_code::lanes : reason_code::dtype,
-                  type.name() + " is not known to this version");
+  try {
+    *out = import_checked(tensor);
+  } catch (...) {
+    raise_current_exception();
     return -1;
   }
-  const bool read_only = (tensor->flags & DLPACK_FLAG_BITMASK_READ_ONLY) != 0;
-  const bool copied = (tensor->flags & DLPACK_FLAG_BITMASK_IS_COPIED) != 0;
-  ref made = make_array(tensor_view(tensor->dl_tensor, read_only), owner(), copied, framework::other);
-  if (!made) return -1;
-  as_array(made.get())->keep = own_managed(tensor);
-  *out = made.release();
-  return 0;
+  return *out == nullptr ? -1 : 0;
 }
 
 int borrow_tensor(void* object, DLTensor* out) {
@@ -185,6 +194,10 @@ int allocate_like(DLTensor* prototype, DLManagedTensorVersioned** out, void* err
   }
   if (id_of(prototype->dtype) == dtype_id::unknown) {
     return fail("BufferError", "the element type is not known to this version");
+  }
+  if (prototype->ndim < 0 || prototype->ndim > most_axes ||
+      (prototype->ndim > 0 && prototype->shape == nullptr)) {
+    return fail("ValueError", "the prototype's shape is missing or has an impossible ndim");
   }
   try {
     const std::span<const extent> shape(prototype->shape,
@@ -234,6 +247,7 @@ PyObject* array_dlpack(PyObject* self, PyObject* const* args, Py_ssize_t count, 
   export_request request;
   if (!read_request(args, count, names, request)) return nullptr;
   if (!check_stream(as_array(self), request)) return nullptr;
+  request.wanted.readonly = readonly_policy::error;  // nobody asked for a copy
   const bool forbids_copy = request.wanted.copy == copy_policy::never;
   return convert(self, consumer_row(request.versioned, forbids_copy), request.wanted);
 }

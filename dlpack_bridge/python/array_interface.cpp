@@ -66,12 +66,21 @@ bool malformed(inbound& in, const char* text) {
   return true;
 }
 
+// What `data` names, and for a buffer how far it reaches.
+struct named_memory {
+  void* data = nullptr;
+  bool read_only = false;
+  bool bounded = false;    // a buffer: the layout must stay inside
+  std::int64_t before = 0;  // bytes of the buffer in front of `data` ...
+  std::int64_t behind = 0;  // ... and from there to its end
+};
+
 // The address: `data` is a pair (address, read-only), a buffer, or missing (the object is one).
-bool read_data(inbound& in, PyObject* dict, bool on_host, void*& data, bool& read_only) {
+bool read_data(inbound& in, PyObject* dict, bool on_host, named_memory& memory) {
   PyObject* pair = item(dict, "data");
   if (pair != nullptr && PyTuple_Check(pair) && PyTuple_GET_SIZE(pair) == 2) {
-    data = PyLong_AsVoidPtr(PyTuple_GET_ITEM(pair, 0));
-    read_only = PyObject_IsTrue(PyTuple_GET_ITEM(pair, 1)) == 1;
+    memory.data = PyLong_AsVoidPtr(PyTuple_GET_ITEM(pair, 0));
+    memory.read_only = PyObject_IsTrue(PyTuple_GET_ITEM(pair, 1)) == 1;
     in.held = own_object(in.object);
     return !PyErr_Occurred();
   }
@@ -83,10 +92,15 @@ bool read_data(inbound& in, PyObject* dict, bool on_host, void*& data, bool& rea
     return false;
   }
   in.held = own_buffer(view);
-  PyObject* offset = item(dict, "offset");
-  data = static_cast<char*>(view->buf) + (offset == nullptr ? 0 : PyLong_AsSsize_t(offset));
-  read_only = view->readonly != 0;
-  return !PyErr_Occurred();
+  PyObject* offset_object = item(dict, "offset");
+  const Py_ssize_t offset = offset_object == nullptr ? 0 : PyLong_AsSsize_t(offset_object);
+  if (PyErr_Occurred()) return false;
+  memory.read_only = view->readonly != 0;
+  memory.bounded = true;
+  memory.before = offset;
+  memory.behind = view->len - offset;
+  memory.data = static_cast<char*>(view->buf) + offset;
+  return offset >= 0 && offset <= view->len;
 }
 
 bool read_strides(inbound& in, PyObject* dict, const extent* shape, int ndim, dtype type,
@@ -105,35 +119,54 @@ bool read_strides(inbound& in, PyObject* dict, const extent* shape, int ndim, dt
   return true;
 }
 
+// Whether every element lies inside the buffer.
+bool stays_inside(const description& d, const named_memory& memory) noexcept {
+  if (d.layout.size == 0) return true;
+  std::int64_t low = 0, high = d.itemsize;
+  if (d.view.strides() == nullptr) {
+    high = d.layout.size * d.itemsize;
+  } else {
+    const std::int64_t step = d.byte_strides ? 1 : d.itemsize;
+    for (int i = 0; i < d.view.ndim(); ++i) {
+      const std::int64_t reach = (d.view.shape(i) - 1) * d.view.strides()[i] * step;
+      (reach < 0 ? low : high) += reach;
+    }
+  }
+  return -low <= memory.before && high <= memory.behind;
+}
+
 bool describe_dict(inbound& in, PyObject* dict, DLDeviceType where) {
   if (item(dict, "mask") != nullptr) {
-    in.refuse(why::subclass, "the interface has a mask, which would be lost");
+    in.refuse(why::subclass, "the interface has a mask; pass the data without it");
   }
   PyObject* typestr = item(dict, "typestr");
   const char* text = typestr != nullptr && PyUnicode_Check(typestr) ? PyUnicode_AsUTF8(typestr)
                                                                     : nullptr;
-  if (text == nullptr) return malformed(in, "typestr is missing");
+  if (text == nullptr) return malformed(in, "typestr is missing; mend it in the producer");
   PyObject* shape_object = item(dict, "shape");
   const int ndim = shape_object == nullptr ? -1 : read_extents(shape_object, in.room);
-  if (ndim < 0) return malformed(in, "shape is no tuple of ints");
+  if (ndim < 0) return malformed(in, "shape is no tuple of ints; mend it in the producer");
   bool swapped = false;
   const dtype type = read_typestr(text, swapped);
   if (type.lanes == 0) {
+    in.desc.has_layout = false;
     in.name_dtype("typestr '" + std::string(text) + "'");
     in.desc.view = tensor_view(nullptr, in.room, nullptr, ndim, dtype(), device(where));
     return true;
   }
   if (swapped) in.desc.state.add(why::byte_order);
-  void* data = nullptr;
-  bool read_only = false;
+  named_memory memory;
   const bool on_host = where == kDLCPU;
-  if (!read_data(in, dict, on_host, data, read_only)) {
+  if (!read_data(in, dict, on_host, memory)) {
     PyErr_Clear();
-    return malformed(in, "data is neither a pair (address, read-only) nor a buffer");
+    return malformed(in, "data is neither a pair (address, read-only) nor a contiguous buffer with an "
+                         "offset inside it; mend it in the producer");
   }
+  void* const data = memory.data;
+  const bool read_only = memory.read_only;
   const extent* strides;
   if (!read_strides(in, dict, in.room, ndim, type, strides)) {
-    return malformed(in, "strides do not fit the shape");
+    return malformed(in, "strides do not fit the shape; mend it in the producer");
   }
   DLTensor tensor{data, device(where), ndim, type, in.room, const_cast<extent*>(strides), 0};
   if (in.desc.byte_strides) tensor.strides = nullptr;  // validated without: they are no elements
@@ -142,13 +175,16 @@ bool describe_dict(inbound& in, PyObject* dict, DLDeviceType where) {
     in.desc.view = tensor_view(data, in.room, strides, ndim, type, device(where), read_only);
     describe_layout(in.desc);
   }
+  if (in.desc.has_layout && memory.bounded && !stays_inside(in.desc, memory)) {
+    return malformed(in, "the layout reaches beyond its buffer; mend it in the producer");
+  }
   return true;
 }
 
 bool describe_interface(inbound& in, const char* name, DLDeviceType where) {
   const ref dict = ref::steal(PyObject_GetAttrString(in.object, name));
   if (!dict) return in.refuse_producer_error();
-  if (!PyDict_Check(dict.get())) return malformed(in, "the interface is no dict");
+  if (!PyDict_Check(dict.get())) return malformed(in, "the interface is no dict; mend it in the producer");
   return describe_dict(in, dict.get(), where);
 }
 

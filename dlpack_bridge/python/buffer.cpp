@@ -60,6 +60,7 @@ void describe_view(inbound& in, const Py_buffer& view) {
     return;
   }
   if (!element.known) {
+    in.desc.has_layout = false;
     in.name_dtype("buffer format '" + std::string(format) + "'");
     in.desc.view = tensor_view(view.buf, shape, nullptr, view.ndim, dtype());
     return;

@@ -11,7 +11,7 @@ void describe_tensor(inbound& in, const DLTensor& tensor, std::uint64_t flags) {
   if (const defect found = validate(checked); found != defect::none) {
     in.desc.has_layout = false;
     in.desc.view = tensor_view(nullptr, nullptr, nullptr, 0, checked.dtype, checked.device);
-    in.refuse(reason_code::malformed, to_string(found));
+    in.refuse(reason_code::malformed, std::string(to_string(found)) + "; mend it in the producer");
     return;
   }
   in.desc.view = tensor_view(checked, (flags & DLPACK_FLAG_BITMASK_READ_ONLY) != 0);

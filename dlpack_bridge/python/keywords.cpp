@@ -21,7 +21,12 @@ bool read_dtype(PyObject* value, requirements& wanted) noexcept {
     return true;
   }
   wanted.dtype = dtype_from_object(value);
-  return wanted.dtype.has_value();
+  if (wanted.dtype) return true;
+  // A framework's dtype that DLPack lacks: an array that has it already satisfies it.
+  if (PyUnicode_Check(value) || !PyErr_ExceptionMatches(PyExc_ValueError)) return false;
+  PyErr_Clear();
+  wanted.named_dtype = value;
+  return true;
 }
 
 bool read_device(PyObject* value, requirements& wanted) noexcept {
@@ -99,7 +104,11 @@ bool read_stream_object(PyObject* value, requirements& wanted) noexcept {
     return wrong_type("stream", "None, an int or a stream object", value);
   }
   void* raw = PyLong_AsVoidPtr(handle.get());
-  if (raw == nullptr && PyErr_Occurred()) return false;
+  if (PyErr_Occurred()) {
+    PyErr_Clear();
+    wanted.refused_stream = INT64_MAX;
+    return true;
+  }
   wanted.stream = stream_handle::from_native(raw);
   return true;
 }
@@ -110,8 +119,12 @@ bool read_stream(PyObject* value, requirements& wanted) noexcept {
     return wrong_type("stream", "None, an int or a stream object", value);
   }
   if (!PyLong_Check(value)) return read_stream_object(value, wanted);
-  const long long number = PyLong_AsLongLong(value);
-  if (number == -1 && PyErr_Occurred()) return false;
+  int beyond = 0;
+  const long long number = PyLong_AsLongLongAndOverflow(value, &beyond);
+  if (beyond != 0) {
+    wanted.refused_stream = beyond > 0 ? INT64_MAX : INT64_MIN;
+    return true;
+  }
   if (const auto read = stream_handle::from_protocol(kDLCUDA, number)) wanted.stream = *read;
   else wanted.refused_stream = number;
   return true;

@@ -16,14 +16,15 @@ namespace {
 // Turns byte strides into element strides where all of them are whole; says so where not.
 const extent* element_strides(inbound& in, const npy_intp* shape, const npy_intp* byte_strides,
                               int ndim, std::int64_t itemsize) noexcept {
+  const bool shifts = std::has_single_bit(static_cast<std::uint64_t>(itemsize));
   const int shift = std::countr_zero(static_cast<std::uint64_t>(itemsize));
-  const std::int64_t mask = itemsize - 1;
   for (int i = 0; i < ndim; ++i) {
-    if ((byte_strides[i] & mask) != 0 && shape[i] > 1) {
+    const extent whole = shifts ? byte_strides[i] >> shift : byte_strides[i] / itemsize;
+    if (whole * itemsize != byte_strides[i] && shape[i] > 1) {
       in.desc.byte_strides = true;
       return reinterpret_cast<const extent*>(byte_strides);
     }
-    in.room[i] = byte_strides[i] >> shift;
+    in.room[i] = whole;
   }
   return in.room;
 }
@@ -33,15 +34,19 @@ void describe_array(inbound& in, PyArrayObject* array) {
   PyArray_Descr* const descr = PyArray_DESCR(array);
   const int ndim = PyArray_NDIM(array);
   const auto* shape = reinterpret_cast<const extent*>(PyArray_DIMS(array));
+  const std::int64_t itemsize = PyArray_ITEMSIZE(array);
   dtype type = dtype_of_number(descr->type_num);
-  const extent* strides = nullptr;
+  in.desc.itemsize = itemsize;
   if (type.lanes == 0) {
     type = dtype();
     in.name_dtype(dtype_words(descr));
-  } else {
-    if (is_swapped(descr)) in.desc.state.add(reason_code::byte_order);
-    strides = element_strides(in, PyArray_DIMS(array), PyArray_STRIDES(array), ndim,
-                              type.itemsize());
+    in.desc.has_layout = itemsize != 0;  // an empty str or void has no strides to judge
+  } else if (is_swapped(descr)) {
+    in.desc.state.add(reason_code::byte_order);
+  }
+  const extent* strides = nullptr;
+  if (in.desc.has_layout) {
+    strides = element_strides(in, PyArray_DIMS(array), PyArray_STRIDES(array), ndim, itemsize);
   }
   in.desc.view = tensor_view(PyArray_DATA(array), shape, strides, ndim, type, {},
                              (PyArray_FLAGS(array) & NPY_ARRAY_WRITEABLE) == 0);
@@ -98,7 +103,7 @@ PyObject* wrap_as_ndarray(const tensor_view& view, owner keep, std::uint64_t, fr
   ref base = make_holder(std::move(keep));
   if (!base) return nullptr;
   npy_intp strides[64];
-  const bool dense = view.strides() == nullptr || view.is_c_contiguous();
+  const bool dense = view.strides() == nullptr;
   for (int i = 0; !dense && i < view.ndim(); ++i) {
     strides[i] = view.strides()[i] * view.dtype().itemsize();
   }

@@ -25,8 +25,10 @@ struct process_state {
   std::atomic<bool> drain_scheduled{false};
   std::atomic<bool> finalizing{false};
   std::atomic<int> active_traces{0};
-  /// Tells the active traces of an exchange; set by the module that has traces.
-  void (*on_exchange)(const exchange_report&) = nullptr;
+  /// Makes the record of an exchange (a new reference, null with an error set) and gives it to the
+  /// traces that are active here; set by the module that has traces.
+  PyObject* (*make_record)(const exchange_report&) = nullptr;
+  void (*tell_traces)(PyObject* record) = nullptr;
   PyObject* exchange_error = nullptr;
   PyObject* copy_required_error = nullptr;
   PyObject* not_an_array_error = nullptr;

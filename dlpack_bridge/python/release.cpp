@@ -40,8 +40,13 @@ using release_function = owner::release_function;
 
 // With the GIL. What is pending stays pending, what the release leaves behind is discarded.
 void release_guarded(void* object, release_function release) noexcept {
-  const error_guard guard;
-  release(object);
+  if (PyErr_Occurred() != nullptr) {
+    const error_guard guard;
+    release(object);
+  } else {
+    release(object);
+    if (PyErr_Occurred() != nullptr) PyErr_Clear();
+  }
 }
 
 // This thread's state when it is the only one of the interpreter: nobody can hold the GIL then, so

@@ -1,5 +1,6 @@
 #include <dlpack_bridge/python/road.hpp>
 
+#include <dlpack_bridge/python/dtype_object.hpp>
 #include <dlpack_bridge/python/errors.hpp>
 #include <dlpack_bridge/python/process_state.hpp>
 #include <dlpack_bridge/python/release.hpp>
@@ -20,6 +21,32 @@ fresh_copy copy_without_gil(const inbound& in, const decision& decided, extent* 
   return carry_out_copy(in.desc, decided, room);
 }
 
+// Some libraries append a stack trace with addresses.
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+// The dtype asked for is one that DLPack lacks: only an array that has it already will do.
+bool check_named_dtype(const inbound& in, const requirements& wanted) {
+  auto* named = static_cast<PyObject*>(const_cast<void*>(wanted.named_dtype));
+  if (in.desc.same_framework) {
+    const ref own = attribute_or_none(in.object, "dtype");
+    if (own && PyObject_RichCompareBool(own.get(), named, Py_EQ) == 1) return true;
+    PyErr_Clear();
+  }
+  if (!dtype_from_object(named) && !PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "dtype");
+  return false;
+}
+
+// The object, or its detached alias; what torch raises over the latter is the producer's.
+PyObject* give_itself(inbound& in, const target_row& target, const requirements& wanted) {
+  PyObject* result = target.same(in, wanted);
+  if (result != nullptr || !in.refuse_producer_error()) return result;
+  decision refused;
+  refused.action = action::refuse;
+  refused.blockers = reason_set(reason_code::producer);
+  raise_decision(in, wanted, target, refused);
+  return nullptr;
+}
+
 }  // namespace
 
 void inbound::refuse(reason_code why, std::string text) {
@@ -32,7 +59,7 @@ void inbound::refuse(reason_code why, std::string text) {
 void inbound::name_dtype(std::string text) {
   dtype_name = std::move(text);
   desc.dtype_name = dtype_name;
-  desc.has_layout = desc.has_dtype = false;
+  desc.has_dtype = false;
 }
 
 bool inbound::refuse_producer_error() {
@@ -45,7 +72,7 @@ bool inbound::refuse_producer_error() {
   if (words == nullptr) PyErr_Clear();
   desc.has_layout = desc.has_dtype = desc.has_device = false;
   refuse(reason_code::producer, std::string(Py_TYPE(cause.get())->tp_name) + ": " +
-                                    (words == nullptr ? "(no text)" : words));
+                                    first_line(words == nullptr ? "(no text)" : words));
   return true;
 }
 
@@ -66,6 +93,7 @@ bool decide(inbound& in, const requirements& wanted, const target_row& target, d
   in.desc.note = in.entry->note;
   in.desc.same_framework = in.entry->origin == target.holds.id;
   if (!in.row->describe(in, wanted)) return false;
+  if (wanted.named_dtype != nullptr && !check_named_dtype(in, wanted)) return false;
   find_facts(in.desc, wanted);
   decided = negotiate(in.desc, wanted, target.holds);
   return true;
@@ -91,16 +119,21 @@ PyObject* convert(PyObject* x, const target_row& target, const requirements& wan
     inbound in(x);
     decision decided;
     if (!decide(in, wanted, target, decided)) return nullptr;
-    if (decided.identity) return target.same(in, wanted);
+    if (decided.identity) return give_itself(in, target, wanted);
+    // Described now, while all of it is known; told when it has happened.
+    ref record;
     if (state().active_traces.load(std::memory_order_relaxed) != 0) {
-      state().on_exchange({in, wanted, target, decided});
-      if (PyErr_Occurred()) return nullptr;
+      record = ref::steal(state().make_record({in, wanted, target, decided}));
+      if (!record) return nullptr;
     }
-    if (decided.action == action::refuse) {
-      raise_decision(in, wanted, target, decided);
-      return nullptr;
+    ref result;
+    if (decided.action == action::refuse) raise_decision(in, wanted, target, decided);
+    else if (!(result = ref::steal(carry_out(in, target, decided)))) return nullptr;
+    if (record) {
+      const error_guard guard;
+      state().tell_traces(record.get());
     }
-    return carry_out(in, target, decided);
+    return result.release();
   } catch (...) {
     raise_current_exception();
     return nullptr;

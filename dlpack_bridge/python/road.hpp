@@ -26,7 +26,7 @@ struct inbound {
 
   /// Marks the array as refused for `why`, with what there is to say.
   void refuse(reason_code why, std::string text);
-  /// Names an element type that DLPack lacks: the layout counts as unknown then.
+  /// Names an element type that DLPack lacks.
   void name_dtype(std::string text);
   /// Takes the current Python error as the producer's. False when it is one that must pass through
   /// (KeyboardInterrupt, MemoryError and the like); it is set again then.

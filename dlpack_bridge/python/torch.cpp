@@ -17,25 +17,42 @@ const torch_library& lib = torch_lib();
 
 // ---- source ----------------------------------------------------------------------------------
 
+// A check that fails must not pass for a no. False when the array is refused for it (`refused`), or
+// when the error must pass through.
+template <class Check>
+bool observe(inbound& in, const Check& check, why code, bool& refused) {
+  switch (ask(check, in.object)) {
+    case check_answer::no: return true;
+    case check_answer::yes: in.desc.state.add(code); return true;
+    case check_answer::failed: break;
+  }
+  refused = in.refuse_producer_error();
+  return false;
+}
+
 // Autograd state is lost by every exchange; allowed when the caller says so or nobody records.
-void check_requires_grad(inbound& in, const requirements& wanted) noexcept {
-  if (!is_true(lib.requires_grad(in.object))) return;
-  if (wanted.detach || grad_mode()) in.desc.state.add(why::requires_grad);
+bool check_requires_grad(inbound& in, const requirements& wanted, bool& refused) {
+  if (!observe(in, lib.requires_grad, why::requires_grad, refused)) return false;
+  if (!wanted.detach && in.desc.state.contains(why::requires_grad) && !grad_mode()) {
+    in.desc.state.remove(why::requires_grad);
+  }
+  return true;
 }
 
 // Lazy bits that DLPack does not know. Only complex tensors can have the conjugate bit.
-void check_lazy_bits(inbound& in) noexcept {
-  if (is_true(lib.is_neg(in.object))) in.desc.state.add(why::neg);
-  if (in.desc.view.dtype().code == kDLComplex && is_true(lib.is_conj(in.object))) {
-    in.desc.state.add(why::conj);
-  }
+bool check_lazy_bits(inbound& in, bool& refused) {
+  if (!observe(in, lib.is_neg, why::neg, refused)) return false;
+  return in.desc.view.dtype().code != kDLComplex ||
+         observe(in, lib.is_conj, why::conj, refused);
 }
 
 // torch exports its int1..int7 and uint1..uint7 as 8 bits: the width would be lost.
 void check_narrow_integers(inbound& in) {
   const dtype type = in.desc.view.dtype();
   if (type != int8 && type != uint8) return;
+  const without_torch_function plain;
   const ref real = lib.dtype(in.object);
+  if (!real) PyErr_Clear();
   if (real.get() == lib.int8 || real.get() == lib.uint8) return;
   const std::string name = words(real.get());
   const std::size_t digit = name.find_last_of('t');
@@ -63,30 +80,54 @@ const DLTensor* export_by_capsule(inbound& in, DLTensor&) noexcept {
   return in.capsule ? peek_legacy(in.capsule.get()) : nullptr;
 }
 
+// Before an exchange of a tensor with torch itself that cannot be exported: whether it already is
+// what was asked for is answered by torch.
+void describe_form(inbound& in) noexcept {
+  static PyObject* const contiguous = PyUnicode_InternFromString("is_contiguous");
+  static PyObject* const data_ptr = PyUnicode_InternFromString("data_ptr");
+  const without_torch_function plain;
+  const ref dense = ref::steal(PyObject_CallMethodNoArgs(in.object, contiguous));
+  in.desc.says_contiguous = dense.get() == Py_True;
+  PyErr_Clear();
+  const ref address = ref::steal(PyObject_CallMethodNoArgs(in.object, data_ptr));
+  PyErr_Clear();
+  void* data = address && PyLong_Check(address.get()) ? PyLong_AsVoidPtr(address.get()) : nullptr;
+  const tensor_view& v = in.desc.view;
+  in.desc.view = tensor_view(data, v.shape().data(), nullptr, v.ndim(), v.dtype(), v.device());
+}
+
 bool describe_torch(inbound& in, const requirements& wanted) {
-  if (in.desc.same_framework && wanted.keeps_form() && wanted.copy != copy_policy::always) {
+  const bool same = in.desc.same_framework && wanted.copy != copy_policy::always;
+  bool refused = false;
+  if (same && wanted.keeps_form()) {
     // The tensor itself is the answer: nothing is exported.
     in.desc.has_layout = in.desc.has_dtype = in.desc.has_device = false;
-    if (wanted.detach) check_requires_grad(in, wanted);
-    return true;
+    return !wanted.detach || check_requires_grad(in, wanted, refused) || refused;
   }
-  check_requires_grad(in, wanted);
-  if (!in.entry->always.empty()) {
-    describe_surface(in);
-    return true;
-  }
+  const reason_set always = in.entry->always;  // before foreign code can run
+  if (!check_requires_grad(in, wanted, refused)) return refused;
   DLTensor borrowed;
-  const DLTensor* tensor =
-      lib.api != nullptr ? export_by_table(in, borrowed) : export_by_capsule(in, borrowed);
-  if (tensor == nullptr) return describe_unexportable(in);
-  in.desc.view = tensor_view(*tensor);
-  describe_layout(in.desc);
-  if (tensor->data == nullptr && in.desc.layout.size != 0) {
-    in.held.reset();
-    return describe_unexportable(in);
+  const DLTensor* tensor = nullptr;
+  if (always.empty()) {
+    tensor = lib.api != nullptr ? export_by_table(in, borrowed) : export_by_capsule(in, borrowed);
   }
-  check_lazy_bits(in);
-  check_narrow_integers(in);
+  if (tensor != nullptr) {
+    in.desc.view = tensor_view(*tensor);
+    describe_layout(in.desc);
+    const bool missing = tensor->data == nullptr && in.desc.layout.size != 0;
+    if (!missing) {
+      if (!check_lazy_bits(in, refused)) return refused;
+      check_narrow_integers(in);
+      return true;
+    }
+    in.held.reset();
+  }
+  if (always.empty()) {
+    if (!describe_unexportable(in)) return false;
+  } else {
+    describe_surface(in);
+  }
+  if (same) describe_form(in);
   return true;
 }
 
@@ -169,7 +210,7 @@ void judge_type(type_entry& e) noexcept {
     e.always = reason_set(why::functional);
   } else {
     e.always = reason_set(why::subclass);
-    e.note = "a tensor subclass with __torch_dispatch__ has no plain storage";
+    e.note = "with __torch_dispatch__ it has no plain storage; pass its plain data";
   }
 }
 

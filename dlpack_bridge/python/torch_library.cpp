@@ -17,6 +17,12 @@ PyObject* attribute(PyObject* object, const char* name) noexcept {
   return attribute_or_none(object, name).release();  // kept for ever
 }
 
+// For naming only: an error counts as no and is cleared.
+bool is_true(ref answer) noexcept {
+  if (!answer) PyErr_Clear();
+  return answer.get() == Py_True;
+}
+
 bool flag(PyObject* tensor, const char* name) noexcept {
   return is_true(attribute_or_none(tensor, name));
 }
@@ -55,7 +61,7 @@ void name_state(inbound& in) {
   if (flag(tensor, "is_sparse") || layout.starts_with("torch.sparse")) {
     in.refuse(why::sparse, layout);
   } else if (!plain_layout) {
-    in.refuse(why::subclass, "layout " + layout);
+    in.refuse(why::subclass, "layout " + layout + "; pass x.to_dense()");
   }
 }
 
@@ -72,6 +78,10 @@ bool load_torch(PyObject* module) noexcept {
   lib.module = module;
   Py_INCREF(module);
   lib.disabled_dispatch = attribute(c_module.get(), "_disabled_torch_dispatch_impl");
+  lib.disable_function = attribute(c_module.get(), "DisableTorchFunction");
+  const ref nn = attribute_or_none(module, "nn");
+  PyObject* parameter = nn ? attribute(nn.get(), "Parameter") : nullptr;
+  if (parameter != nullptr) lib.parameter = reinterpret_cast<PyTypeObject*>(parameter);
   lib.int8 = attribute(module, "int8");
   lib.uint8 = attribute(module, "uint8");
   auto* type = reinterpret_cast<PyTypeObject*>(tensor);
@@ -84,16 +94,32 @@ bool load_torch(PyObject* module) noexcept {
   return true;
 }
 
-bool is_true(ref answer) noexcept {
-  if (!answer) PyErr_Clear();
-  return answer.get() == Py_True;
-}
 
 std::string words(PyObject* object) noexcept {
   const ref text = ref::steal(object == nullptr ? nullptr : PyObject_Str(object));
   const char* utf8 = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
   if (utf8 == nullptr) PyErr_Clear();
   return utf8 == nullptr ? "unknown" : utf8;
+}
+
+without_torch_function::without_torch_function() noexcept {
+  if (lib.disable_function == nullptr) return;
+  const ref made = ref::steal(PyObject_CallNoArgs(lib.disable_function));
+  const ref entered = made ? ref::steal(PyObject_CallMethod(made.get(), "__enter__", nullptr)) : ref();
+  if (entered) context_ = ref::borrow(made.get());
+  else PyErr_Clear();
+}
+
+without_torch_function::~without_torch_function() {
+  if (!context_) return;
+  const error_guard guard;
+  const ref left = ref::steal(
+      PyObject_CallMethod(context_.get(), "__exit__", "OOO", Py_None, Py_None, Py_None));
+  PyErr_Clear();
+}
+
+bool answers_plainly(PyTypeObject* type) noexcept {
+  return type == lib.tensor || type == lib.parameter;
 }
 
 bool grad_mode() noexcept {
@@ -123,15 +149,17 @@ void describe_surface(inbound& in) {
 
 bool describe_unexportable(inbound& in) {
   const ref error = take_error();
+  const without_torch_function plain;
   describe_surface(in);
   name_state(in);
-  if (!in.desc.state.empty() && !(in.desc.state == reason_set(why::requires_grad))) return true;
+  const bool named = !in.desc.state.empty() && !(in.desc.state == reason_set(why::requires_grad));
+  if (named || !in.desc.has_dtype) return true;
   if (is_zero_tensor(in.object)) {
     in.refuse(why::malformed, "a zero tensor has no storage; pass x.clone()");
     return true;
   }
   if (!error) {
-    in.refuse(why::malformed, "data is NULL although the tensor has elements");
+    in.refuse(why::malformed, "data is NULL although the tensor has elements; give it storage");
     return true;
   }
   PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.get())), error.get());

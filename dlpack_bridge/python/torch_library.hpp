@@ -2,6 +2,7 @@
 
 #include <dlpack_bridge/python/object.hpp>
 
+#include <cstdint>
 #include <string>
 
 #include <dlpack_bridge/python/descriptor.hpp>
@@ -13,7 +14,9 @@ namespace dlpack_bridge::python {
 struct torch_library {
   PyObject* module = nullptr;
   PyTypeObject* tensor = nullptr;
+  PyTypeObject* parameter = nullptr;      ///< torch.nn.Parameter
   PyObject* disabled_dispatch = nullptr;  ///< what a plain type has as __torch_dispatch__
+  PyObject* disable_function = nullptr;   ///< torch._C.DisableTorchFunction, a context manager
   PyObject* int8 = nullptr;
   PyObject* uint8 = nullptr;
   const DLPackExchangeAPI* api = nullptr;  ///< null before torch 2.10
@@ -29,8 +32,40 @@ const torch_library& torch_lib() noexcept;
 /// Looks everything up. False when the module is no torch.
 bool load_torch(PyObject* module) noexcept;
 
-/// The answer of a check; an error counts as no and is cleared.
-bool is_true(ref answer) noexcept;
+/// The answer of a check of the tensor's own: no function of a subclass or a mode is asked.
+enum class check_answer : std::uint8_t { no, yes, failed };
+
+/// Asks through `torch._C.DisableTorchFunction`, which costs microseconds: for subclasses that
+/// override `__torch_function__`, and again when a plain answer failed. `failed` leaves the error set.
+class without_torch_function {
+ public:
+  without_torch_function() noexcept;
+  without_torch_function(const without_torch_function&) = delete;
+  without_torch_function& operator=(const without_torch_function&) = delete;
+  ~without_torch_function();
+
+ private:
+  ref context_;
+};
+
+/// True when checks may ask objects of the type directly: torch.Tensor itself, or a type whose
+/// `__torch_function__` is torch's disabled one (nn.Parameter).
+bool answers_plainly(PyTypeObject* type) noexcept;
+
+template <class Check>
+check_answer ask(const Check& check, PyObject* tensor) noexcept {
+  if (answers_plainly(Py_TYPE(tensor))) {
+    const ref answer = check(tensor);
+    if (answer.get() == Py_True) return check_answer::yes;
+    if (answer.get() == Py_False) return check_answer::no;
+    if (!answer && !PyErr_ExceptionMatches(PyExc_Exception)) return check_answer::failed;
+    PyErr_Clear();  // a TorchFunctionMode was in the way
+  }
+  const without_torch_function plain;
+  const ref answer = check(tensor);
+  if (answer.get() == Py_True) return check_answer::yes;
+  return answer ? check_answer::no : check_answer::failed;
+}
 
 /// `str(object)`, or "unknown"; never leaves an error set.
 std::string words(PyObject* object) noexcept;

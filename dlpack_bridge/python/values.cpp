@@ -18,10 +18,11 @@ bool is_type_named(PyObject* object, std::string_view qualified) noexcept {
 }
 
 std::optional<int> small_int(PyObject* object, int largest) noexcept {
-  const long value = PyLong_AsLong(object);
+  int beyond = 0;
+  const long value = PyLong_AsLongAndOverflow(object, &beyond);
   if (value == -1 && PyErr_Occurred()) return std::nullopt;
-  if (value < 0 || value > largest) {
-    PyErr_Format(PyExc_ValueError, "%ld is out of range", value);
+  if (beyond != 0 || value < 0 || value > largest) {
+    PyErr_Format(PyExc_ValueError, "%R is out of range", object);
     return std::nullopt;
   }
   return static_cast<int>(value);

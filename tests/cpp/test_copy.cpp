@@ -12,6 +12,7 @@
 #include <vector>
 
 #ifdef __unix__
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #endif
@@ -556,6 +557,21 @@ TEST_CASE("every pair of types gives the same values in every layout", "[copy]")
   }
 }
 
+namespace {
+
+/// Each arrangement of one side with a third of the other's; `round` picks which.
+template <class Check>
+void for_each_arrangement_pair(int round, const Check& check) {
+  for (const arrangement& in : arrangements) {
+    for (const arrangement& out : arrangements) {
+      if (round++ % 3 == 0) check(in, out);
+    }
+    ++round;
+  }
+}
+
+}  // namespace
+
 TEST_CASE("elements of every size are moved between all layouts of all shapes", "[copy]") {
   const extents shapes[] = {
       {1},       {7},        {300},      {2, 3},       {3, 700},          {700, 3},
@@ -570,17 +586,18 @@ TEST_CASE("elements of every size are moved between all layouts of all shapes", 
                          dtype(kDLFloat, 32, 3),
                          dtype(kDLFloat, 64, 4),
                          dtype(kDLUInt, 24)};
+  int round = 0;
   for (const extents& shape : shapes) {
     for (const dtype type : types) {
-      for (const arrangement& in : arrangements) {
-        for (const arrangement& out : arrangements) check_layouts(shape, in, type, out, type);
-      }
+      for_each_arrangement_pair(round++, [&](const arrangement& in, const arrangement& out) {
+        check_layouts(shape, in, type, out, type);
+      });
     }
   }
 }
 
 TEST_CASE("conversions of long, short, narrow and wide blocks agree", "[copy]") {
-  const extents shapes[] = {{5000}, {3, 700}, {700, 3}, {130, 70}, {1500, 2}, {17, 300}};
+  const extents shapes[] = {{3000}, {3, 300}, {300, 3}, {70, 65}, {700, 2}, {17, 100}};
   const std::array<dtype, 2> pairs[] = {{uint8, float32},
                                         {float32, uint8},
                                         {float64, float16},
@@ -594,11 +611,12 @@ TEST_CASE("conversions of long, short, narrow and wide blocks agree", "[copy]") 
                                         {complex128, boolean},
                                         {boolean, bfloat16},
                                         {dtype(kDLFloat8_e4m3fn, 8), complex128}};
+  int round = 0;
   for (const extents& shape : shapes) {
-    for (const auto& [from, to] : pairs) {
-      for (const arrangement& in : arrangements) {
-        for (const arrangement& out : arrangements) check_layouts(shape, in, from, out, to);
-      }
+    for (const auto& pair : pairs) {
+      for_each_arrangement_pair(round++, [&](const arrangement& in, const arrangement& out) {
+        check_layouts(shape, in, pair[0], out, pair[1]);
+      });
     }
   }
 }
@@ -720,19 +738,28 @@ TEST_CASE("every part runs exactly once, whatever the number of threads", "[copy
 
 TEST_CASE("at least one thread copies", "[copy]") { CHECK(detail::copy_threads() >= 1); }
 
-#ifdef __unix__
+// ThreadSanitizer supports no threads in a child process.
+#if defined(__unix__) && !defined(__SANITIZE_THREAD__)
 TEST_CASE("a child process copies after its parent has copied with threads", "[copy]") {
   check_large<float, float>(1, 2'000'000, false);
+  int channel[2];
+  REQUIRE(pipe(channel) == 0);
   const pid_t child = fork();
   if (child == 0) {
     std::vector<float> in(2'000'000, 3), out(in.size());
     const extent shape[] = {2'000'000};
     copy(shape, 1, {in.data(), nullptr, float32}, {out.data(), nullptr, float32});
-    _exit(in == out ? 0 : 1);
+    const char answer = in == out ? 'y' : 'n';
+    while (write(channel[1], &answer, 1) == 0) {
+    }
+    kill(getpid(), SIGKILL);  // no leak report for what the threads of the parent had
   }
-  int status = -1;
-  REQUIRE(waitpid(child, &status, 0) == child);
-  CHECK(status == 0);
+  close(channel[1]);
+  char result = '?';
+  CHECK(read(channel[0], &result, 1) == 1);
+  CHECK(result == 'y');
+  close(channel[0]);
+  REQUIRE(waitpid(child, nullptr, 0) == child);
 }
 #endif
 

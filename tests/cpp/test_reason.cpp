@@ -1,4 +1,3 @@
-#include <set>
 #include <string>
 #include <type_traits>
 #include <vector>

@@ -46,12 +46,14 @@ TEST_CASE("CUDA knows -1, 1, 2 and handles, and 0 is ambiguous", "[stream_handle
 }
 
 TEST_CASE("ROCm knows -1, 0 and handles, and neither 1 nor 2", "[stream_handle]") {
-  for (const std::int64_t number : {std::int64_t{-1}, std::int64_t{0}, std::int64_t{3}, INT64_MAX}) {
+  for (const std::int64_t number :
+       {std::int64_t{-1}, std::int64_t{0}, std::int64_t{3}, INT64_MAX}) {
     const auto stream = stream_handle::from_protocol(kDLROCM, number);
     REQUIRE(stream);
     CHECK(stream->protocol() == number);
   }
-  for (const std::int64_t number : {std::int64_t{1}, std::int64_t{2}, std::int64_t{-2}, INT64_MIN}) {
+  for (const std::int64_t number :
+       {std::int64_t{1}, std::int64_t{2}, std::int64_t{-2}, INT64_MIN}) {
     CHECK_FALSE(allowed(kDLROCM, number));
   }
 }

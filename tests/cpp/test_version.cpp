@@ -22,6 +22,8 @@ TEST_CASE("only the major version decides whether a struct can be read", "[versi
   CHECK(is_readable(exported_dlpack_version));
   for (const std::uint32_t minor : {0U, 1U, 200U, ~0U}) {
     CHECK(is_readable({1, minor}));
-    for (const std::uint32_t major : {0U, 2U, 99U, 255U, ~0U}) CHECK_FALSE(is_readable({major, minor}));
+    for (const std::uint32_t major : {0U, 2U, 99U, 255U, ~0U}) {
+      CHECK_FALSE(is_readable({major, minor}));
+    }
   }
 }
