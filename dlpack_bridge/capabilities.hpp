@@ -37,13 +37,14 @@ class device_set {
     return set;
   }
   constexpr bool contains(DLDeviceType t) const noexcept {
-    return static_cast<unsigned>(t) < 32 && (bits_ & bit(t)) != 0;
+    return (bits_ & bit(t)) != 0;
   }
   constexpr void add(DLDeviceType t) noexcept { bits_ |= bit(t); }
 
  private:
   static constexpr std::uint32_t bit(DLDeviceType t) noexcept {
-    return std::uint32_t{1} << static_cast<unsigned>(t);
+    // A type that DLPack has not given out is in no set.
+    return static_cast<unsigned>(t) < 32 ? std::uint32_t{1} << static_cast<unsigned>(t) : 0;
   }
   std::uint32_t bits_ = 0;
 };

@@ -40,6 +40,32 @@ const device_backend& backend_for(const description& s, const decision& d) noexc
   return cuda && cuda_backend() != nullptr ? *cuda_backend() : host_backend();
 }
 
+// Asks about the axes that move the address only: more than these cannot be longer than 1.
+bool overlaps(const description& s) noexcept {
+  extent shape[64], strides[64];
+  const std::int64_t step = s.byte_strides ? 1 : std::max<std::int64_t>(s.itemsize, 1);
+  std::size_t moving = 0;
+  for (std::int32_t i = 0; i < s.view.ndim(); ++i) {
+    if (s.view.shape(i) == 1) continue;
+    if (moving == std::size(shape)) return true;
+    shape[moving] = s.view.shape(i);
+    if (__builtin_mul_overflow(s.view.strides()[i], step, &strides[moving])) return true;
+    ++moving;
+  }
+  return overlaps_itself({shape, moving}, strides, s.itemsize) != answer::no;
+}
+
+// Managed memory is the same memory under every label it is shown with.
+bool may_share(device a, device b) noexcept {
+  if (a == b) return true;
+  const auto on_host = [](DLDeviceType type) {
+    return is_host_memory(type) || type == kDLCUDAManaged;
+  };
+  const bool managed = a.type == kDLCUDAManaged || b.type == kDLCUDAManaged;
+  return (on_host(a.type) && on_host(b.type)) ||
+         (managed && needs_cuda(a.type) && needs_cuda(b.type));
+}
+
 // The shape under which the elements leave: packed elements asked for as bits become bytes.
 std::span<const extent> result_shape(const description& s, const decision& d, extent* room) {
   const dtype from = s.view.dtype();
@@ -56,10 +82,7 @@ void describe_layout(description& d) noexcept {
   if (d.has_dtype) d.itemsize = d.view.dtype().itemsize();
   const std::int64_t step = d.byte_strides ? d.itemsize : 1;
   d.layout = facts_of(d.view.shape().data(), d.view.strides(), d.view.ndim(), step);
-  if (!d.layout.nested) {
-    const byte_strides_of strides(d);
-    d.overlapping = overlaps_itself(d.view.shape(), strides.get(), d.itemsize) != answer::no;
-  }
+  if (!d.layout.nested) d.overlapping = overlaps(d);
 }
 
 description describe(const tensor_view& view) noexcept {
@@ -70,7 +93,8 @@ description describe(const tensor_view& view) noexcept {
 }
 
 void find_facts(description& d, const requirements& wanted) noexcept {
-  const bool device_memory = (d.has_device && needs_cuda(d.view.device().type)) ||
+  const DLDeviceType from = d.view.device().type;
+  const bool device_memory = (d.has_device && (needs_cuda(from) || from == kDLCUDAHost)) ||
                              (wanted.device && wanted.device->type != kDLCPU);
   if (device_memory) d.cuda_driver = cuda_backend() != nullptr && cuda_backend()->available();
 }
@@ -122,8 +146,7 @@ fresh_copy carry_out_copy(const description& s, const decision& d, extent* room)
 }
 
 answer share_memory(const description& a, const description& b) {
-  const device da = a.view.device(), db = b.view.device();
-  if (da != db && !(is_host_memory(da.type) && is_host_memory(db.type))) return answer::no;
+  if (!may_share(a.view.device(), b.view.device())) return answer::no;
   const byte_strides_of a_strides(a), b_strides(b);
   const auto layout_of = [](const description& d, const byte_strides_of& strides) {
     return address_layout{reinterpret_cast<std::uintptr_t>(d.view.data()) + d.view.byte_offset(),
@@ -133,8 +156,10 @@ answer share_memory(const description& a, const description& b) {
 }
 
 managed_tensor exchange(managed_tensor t, const requirements& wanted, const capabilities& target) {
+  if (!t) return t;
   description source = describe(t.view());
   source.is_copied = t.is_copied();
+  source.padded = (t.flags() & DLPACK_FLAG_BITMASK_IS_SUBBYTE_TYPE_PADDED) != 0;
   find_facts(source, wanted);
   const decision decided = negotiate(source, wanted, target);
   if (decided.action == action::refuse) {
@@ -151,8 +176,15 @@ managed_tensor exchange(managed_tensor t, const requirements& wanted, const capa
                         view.device() == source.view.device() &&
                         view.read_only() == source.view.read_only();
   if (as_it_is) return t;
-  const std::uint64_t flags = t.flags();
-  return managed_tensor::wrap(view, owner::of_managed(std::move(t).release()), flags);
+  // Whether the result is read-only was decided: `view` says it.
+  const std::uint64_t flags = t.flags() & ~std::uint64_t{DLPACK_FLAG_BITMASK_READ_ONLY};
+  const std::uint32_t origin = t.origin();
+  const stream_handle stream = t.stream();
+  managed_tensor shown =
+      managed_tensor::wrap(view, owner::of_managed(std::move(t).release()), flags);
+  shown.set_origin(origin);
+  shown.set_stream(stream);
+  return shown;
 }
 
 }  // namespace dlpack_bridge

@@ -34,7 +34,7 @@ fresh_copy carry_out_copy(const description& source, const decision& decided, ex
 tensor_view shared_view(const description& source, const decision& decided, extent* room) noexcept;
 
 /// Whether two described arrays have a byte in common; see `layout.hpp`. Arrays on different devices
-/// have none.
+/// have none; managed memory is on every CUDA device and on the host.
 answer share_memory(const description& a, const description& b);
 
 /// Drives the whole road for an array that C++ owns: decides, then shares or copies. `t` is gone

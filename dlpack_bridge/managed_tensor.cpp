@@ -74,12 +74,11 @@ managed_tensor adopt_rewrapped(const DLTensor& tensor, owner keep, std::uint64_t
 }  // namespace
 
 managed_tensor& managed_tensor::operator=(managed_tensor&& other) noexcept {
-  if (this != &other) {
-    reset();
-    tensor_ = std::exchange(other.tensor_, nullptr);
-    origin_ = other.origin_;
-    stream_ = other.stream_;
-  }
+  // Taken first: the old array may be what keeps `other`.
+  managed_tensor taken(std::move(other));
+  std::swap(tensor_, taken.tensor_);
+  origin_ = taken.origin_;
+  stream_ = taken.stream_;
   return *this;
 }
 
@@ -91,6 +90,9 @@ managed_tensor managed_tensor::adopt(DLManagedTensorVersioned* raw) {
 }
 
 managed_tensor managed_tensor::adopt(DLManagedTensor* raw) {
+  if (raw->deleter == delete_legacy) {
+    return managed_tensor(&static_cast<block*>(raw->manager_ctx)->versioned);
+  }
   return adopt_rewrapped(raw->dl_tensor, owner::of_managed(raw), 0);
 }
 
@@ -107,6 +109,7 @@ DLManagedTensorVersioned* managed_tensor::release() && noexcept {
 }
 
 DLManagedTensor* managed_tensor::release_legacy() && {
+  if (tensor_ == nullptr) return nullptr;
   auto* made = static_cast<block*>(std::exchange(tensor_, nullptr)->manager_ctx);
   made->legacy = DLManagedTensor{made->versioned.dl_tensor, made, delete_legacy};
   return &made->legacy;
@@ -121,10 +124,14 @@ void managed_tensor::reset() noexcept {
 }
 
 managed_tensor make_tensor(const extent_list& shape, dtype type, std::int64_t alignment) {
+  // Empty arrays are held to the size of their other axes, as `validate` does.
   const std::optional<std::int64_t> count = element_count(shape);
-  std::int64_t bits;
-  if (!count || __builtin_mul_overflow(*count, type.element_bits(), &bits) ||
-      bits > INT64_MAX / 2) {
+  std::int64_t bits = type.element_bits();
+  bool fits = count.has_value();
+  for (const extent n : std::span<const extent>(shape)) {
+    fits = fits && (n == 0 || !__builtin_mul_overflow(bits, n, &bits));
+  }
+  if (!fits || bits > INT64_MAX / 2) {
     throw std::invalid_argument("make_tensor: the shape is negative or too large");
   }
   if (alignment < 1 || !std::has_single_bit(static_cast<std::uint64_t>(alignment))) {

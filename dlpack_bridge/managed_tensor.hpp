@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <stdexcept>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -123,16 +124,28 @@ managed_tensor make_tensor(const extent_list& shape, dtype type,
 /// Shares memory with an owner: a shared_ptr, a moved container, any object that is destroyed, or
 /// any callable that is called when the last user is gone. There is no overload without an owner.
 /// `strides` in elements, empty for row-major. After a throw the owner is gone.
+/// @throws std::invalid_argument what `validate` finds; strides of another length than the shape
 template <class Owner>
 managed_tensor share(const void* data, const extent_list& shape, const extent_list& strides,
                      dtype type, Owner&& keep, device where = {}, bool read_only = false) {
+  owner kept = owner::of(std::forward<Owner>(keep));
   if (!strides.empty() && strides.size() != shape.size()) {
     throw std::invalid_argument("share: strides and shape differ in length");
   }
   const tensor_view view(const_cast<void*>(data), shape.data(),
                          strides.empty() ? nullptr : strides.data(),
                          static_cast<std::int32_t>(shape.size()), type, where, read_only);
-  return managed_tensor::wrap(view, owner::of(std::forward<Owner>(keep)));
+  const DLTensor checked{const_cast<void*>(data),
+                         where,
+                         view.ndim(),
+                         type,
+                         const_cast<extent*>(shape.data()),
+                         const_cast<extent*>(view.strides()),
+                         0};
+  if (const defect found = validate(checked); found != defect::none) {
+    throw std::invalid_argument(std::string("share: ") + to_string(found));
+  }
+  return managed_tensor::wrap(view, std::move(kept));
 }
 
 /// The element type of a C++ arithmetic type.

@@ -43,10 +43,9 @@ bool lives_on(device from, device wanted) noexcept {
 bool is_identity(const description& s, const requirements& r, const capabilities& t) noexcept {
   if (!s.same_framework || r.copy == copy_policy::always) return false;
   if (r.keeps_form()) return true;
-  if (r.bits && !(s.has_dtype && s.view.dtype() == bits_of(s.view.dtype()))) return false;
-  if (r.dtype && !(s.has_dtype && s.view.dtype() == *r.dtype && !s.state.contains(why::byte_order))) {
-    return false;
-  }
+  const bool native = s.has_dtype && !s.state.contains(why::byte_order);
+  if (r.bits && !(native && s.view.dtype() == bits_of(s.view.dtype()))) return false;
+  if (r.dtype && !(native && s.view.dtype() == *r.dtype)) return false;
   if (r.device) {
     if (!s.has_device) return false;
     if (presented(s.view.device(), t.devices) != *r.device) return false;
@@ -74,6 +73,7 @@ void judge_dtype(decision& d, const description& s, const requirements& r,
   }
   d.dtype = r.bits ? bits_of(from).value_or(from) : r.dtype.value_or(from);
   if (r.bits && !bits_of(from)) d.blockers.add(why::dtype);
+  if (s.padded && from.is_packed()) d.blockers.add(why::dtype);
   if (!t.dtypes.contains(id_of(d.dtype))) d.blockers.add(why::dtype);
   if (r.bits && from.is_packed() && s.has_layout) {
     // Bytes can only be counted along a dense last axis.
@@ -99,12 +99,11 @@ void judge_device(decision& d, const description& s, const requirements& r,
   if (r.device) {
     d.device = *r.device;
     moves = !lives_on(from, *r.device);
-    const bool holds = t.devices.contains(r.device->type) ||
-                       presented(*r.device, t.devices) == *r.device;
-    if (!holds) d.blockers.add(why::device);
+    if (!t.devices.contains(r.device->type)) d.blockers.add(why::device);
   } else {
     d.device = stays.value_or(dlpack_bridge::device());
     moves = !stays;
+    if (moves && !t.devices.contains(kDLCPU)) d.blockers.add(why::device);
   }
   if (moves) d.reasons.add(why::device);
   // Managed memory under another label: its writers must have finished, which the driver tells.
@@ -112,15 +111,18 @@ void judge_device(decision& d, const description& s, const requirements& r,
   if (relabelled && !s.cuda_driver) d.blockers.add(why::driver);
 }
 
-// The hub copies within the host, and with a driver between host and CUDA memory.
-void judge_copying(decision& d, const description& s) noexcept {
+// The hub copies within the host, and with a driver between host and CUDA memory. Without one a copy
+// of pinned memory is ordinary memory, unless pinned memory was asked for.
+void judge_copying(decision& d, const description& s, const requirements& r) noexcept {
   if (!s.has_device) return;
+  if (!r.device && !s.cuda_driver && is_host_memory(d.device.type)) {
+    d.device = dlpack_bridge::device();
+  }
   const DLDeviceType from = s.view.device().type, to = d.device.type;
   const auto copyable = [](DLDeviceType type) { return is_host_memory(type) || needs_cuda(type); };
-  const bool moves_to_pinned = to == kDLCUDAHost && d.reasons.contains(why::device);
   if (!copyable(from) || !copyable(to)) {
     d.blockers.add(why::device);
-  } else if ((needs_cuda(from) || needs_cuda(to) || moves_to_pinned) && !s.cuda_driver) {
+  } else if ((needs_cuda(from) || needs_cuda(to) || to == kDLCUDAHost) && !s.cuda_driver) {
     d.blockers.add(why::driver);
   }
 }
@@ -158,9 +160,11 @@ void judge_writing(decision& d, const description& s, const requirements& r,
 
 std::int64_t result_bytes(const decision& d, const description& s) noexcept {
   if (!s.has_layout) return 0;
-  return d.dtype.is_packed() || s.view.dtype().is_packed()
-             ? dense_bytes(s.layout.size, s.view.dtype())
-             : dense_bytes(s.layout.size, d.dtype);
+  if (s.view.dtype().is_packed()) return dense_bytes(s.layout.size, s.view.dtype());
+  // A conversion may widen a broadcast array beyond all memory: nobody allocates that much.
+  std::int64_t bytes;
+  const bool overflow = __builtin_mul_overflow(s.layout.size, d.dtype.itemsize(), &bytes);
+  return overflow ? INT64_MAX : bytes;
 }
 
 }  // namespace
@@ -188,7 +192,7 @@ decision negotiate(const description& s, const requirements& r, const capabiliti
   if (r.copy == copy_policy::always) d.reasons.add(why::copy_requested);
   else judge_writing(d, s, r, t);
   d.copies_here = !d.reasons.empty();
-  if (d.copies_here) judge_copying(d, s);
+  if (d.copies_here) judge_copying(d, s, r);
   if (s.is_copied && r.copy != copy_policy::always) d.reasons.add(why::framework);
   // Only a copy by the hub can turn a packed array dense, and it cannot repack one.
   if (d.copies_here && s.has_layout && s.view.dtype().is_packed() && !s.layout.c_contiguous) {

@@ -61,6 +61,7 @@ struct description {
   bool byte_strides = false;  ///< a stride is no multiple of the element: `view.strides()` is in bytes
   bool says_contiguous = false;  ///< without a layout: its framework says that it is C-contiguous
   bool overlapping = false;   ///< two indices reach a common byte, or nobody could tell
+  bool padded = false;        ///< sub-byte elements that take a byte each, not packed
   bool is_copied = false;     ///< the producer says that it made this copy
   bool same_framework = false;  ///< the object is already an array of the target
   bool cuda_driver = false;     ///< a CUDA driver answers; asked only where memory needs one

@@ -134,6 +134,10 @@ std::string device_text(const description& s, const requirements& r, const capab
     return std::string(t.name) + " cannot hold arrays on " + r.device->name() +
            " here; leave device= out or install a build of it for that device";
   }
+  if (!r.device && !t.devices.contains(kDLCPU) && !t.devices.contains(from.type)) {
+    return std::string(t.name) + " holds arrays neither on " + from.name() +
+           " nor on the CPU; pass device= with a device that it has";
+  }
   if (!hub_copies(from.type)) {
     return "the array is on " + from.name() +
            ", a device that the hub has no adapter for; move it to the CPU with its own framework "

@@ -20,21 +20,26 @@ class owner {
   owner(owner&& other) noexcept
       : object_(other.object_), release_(std::exchange(other.release_, nullptr)) {}
   owner& operator=(owner&& other) noexcept {
-    if (this != &other) {
-      reset();
-      object_ = other.object_;
-      release_ = std::exchange(other.release_, nullptr);
-    }
+    // Taken first: the old object may be what keeps `other`.
+    owner taken(std::move(other));
+    std::swap(object_, taken.object_);
+    std::swap(release_, taken.release_);
     return *this;
   }
   ~owner() { reset(); }
 
   /// Owns any value by moving it to the heap: a container, a shared_ptr, ... A callable is called
-  /// when the owner dies, then destroyed.
+  /// when the owner dies, then destroyed; also when there is no memory to keep it.
   template <class T>
   static owner of(T&& value) {
     using value_type = std::remove_cvref_t<T>;
-    auto kept = std::make_unique<value_type>(std::forward<T>(value));
+    std::unique_ptr<value_type> kept;
+    try {
+      kept = std::make_unique<value_type>(std::forward<T>(value));
+    } catch (...) {
+      if constexpr (std::is_invocable_v<T&>) value();
+      throw;
+    }
     return owner(kept.release(), [](void* object) noexcept {
       const std::unique_ptr<value_type> dying(static_cast<value_type*>(object));
       if constexpr (std::is_invocable_v<value_type&>) (*dying)();

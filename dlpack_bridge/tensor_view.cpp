@@ -59,6 +59,10 @@ defect validate(const DLTensor& tensor) noexcept {
   if (bits > INT64_MAX - 7) return defect::size_overflow;
   if (empty) return defect::none;
   if (tensor.data == nullptr) return defect::null_data;
+  if (memory_kind_of(tensor.device.device_type) != memory_kind::handle &&
+      tensor.byte_offset > UINTPTR_MAX - reinterpret_cast<std::uintptr_t>(tensor.data)) {
+    return defect::span_overflow;
+  }
   if (tensor.strides == nullptr) return defect::none;
 
   // In units of elements first: the bytes follow by one multiplication that is checked too.
