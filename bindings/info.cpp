@@ -1,10 +1,9 @@
 // info: what the hub sees of an array.
 
-#include "reports.hpp"
-
 #include <string>
 #include <vector>
 
+#include "reports.hpp"
 #include <dlpack_bridge/python/device_object.hpp>
 #include <dlpack_bridge/python/dtype_object.hpp>
 #include <dlpack_bridge/python/inspect.hpp>
@@ -46,31 +45,37 @@ void add_info(py::module_& m) {
   using info = array_info;
   py::class_<info>(m, "Info", "What the hub sees of an array.")
       .def_property_readonly("framework", [](const info& i) { return i.framework; })
-      .def_property_readonly("dtype", [](const info& i) -> py::object {
-        return i.dtype ? owned(hub::make_dtype(*i.dtype)) : py::none();
-      })
-      .def_property_readonly("device", [](const info& i) -> py::object {
-        return i.device ? owned(hub::make_device(*i.device)) : py::none();
-      })
+      .def_property_readonly("dtype",
+                             [](const info& i) -> py::object {
+                               return i.dtype ? owned(hub::make_dtype(*i.dtype)) : py::none();
+                             })
+      .def_property_readonly("device",
+                             [](const info& i) -> py::object {
+                               return i.device ? owned(hub::make_device(*i.device)) : py::none();
+                             })
       .def_property_readonly("shape", [](const info& i) { return ints(i.shape); })
-      .def_property_readonly("strides", [](const info& i) -> py::object {
-        return i.strides ? py::object(ints(*i.strides)) : py::none();
-      })
+      .def_property_readonly("strides",
+                             [](const info& i) -> py::object {
+                               return i.strides ? py::object(ints(*i.strides)) : py::none();
+                             })
       .def_property_readonly("readonly", [](const info& i) { return i.readonly; })
       .def_property_readonly("protocols", [](const info& i) { return names(i.protocols); })
       .def_property_readonly("alignment", [](const info& i) { return i.alignment; })
-      .def_property_readonly("state", [](const info& i) { return names(i.state); },
-                             "Reason codes that hold for it: \"requires_grad\", \"sparse\", ...")
-      .def("__str__", [](const info& i) {
-        std::string text = i.framework + " array: " + i.summary;
-        if (i.readonly) text += ", read-only";
-        for (const std::string& code : i.state) text += ", " + code;
-        text += "\n  protocols:";
-        for (const std::string& p : i.protocols) text += " " + p;
-        return text + "\n  alignment: " + std::to_string(i.alignment) + " bytes";
-      })
-      .def("__repr__",
-           [](const info& i) { return "<dlpack_bridge.Info " + i.framework + ": " + i.summary + ">"; });
+      .def_property_readonly(
+          "state", [](const info& i) { return names(i.state); },
+          "Reason codes that hold for it: \"requires_grad\", \"sparse\", ...")
+      .def("__str__",
+           [](const info& i) {
+             std::string text = i.framework + " array: " + i.summary;
+             if (i.readonly) text += ", read-only";
+             for (const std::string& code : i.state) text += ", " + code;
+             text += "\n  protocols:";
+             for (const std::string& p : i.protocols) text += " " + p;
+             return text + "\n  alignment: " + std::to_string(i.alignment) + " bytes";
+           })
+      .def("__repr__", [](const info& i) {
+        return "<dlpack_bridge.Info " + i.framework + ": " + i.summary + ">";
+      });
   m.def("info", make_info, py::arg("x"), py::pos_only(),
         "info(x, /)\n--\n\nWhat the hub sees of x. Errors: NotAnArrayError.");
 }

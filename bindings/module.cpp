@@ -2,14 +2,13 @@
 
 #include <pybind11/pybind11.h>
 
+#include "reports.hpp"
 #include <dlpack_bridge/python/array.hpp>
 #include <dlpack_bridge/python/device_object.hpp>
 #include <dlpack_bridge/python/dtype_object.hpp>
 #include <dlpack_bridge/python/entry.hpp>
 #include <dlpack_bridge/python/process_state.hpp>
 #include <dlpack_bridge/version.hpp>
-
-#include "reports.hpp"
 
 namespace py = pybind11;
 namespace hub = dlpack_bridge::python;

@@ -1,14 +1,12 @@
 // plan, and what plans and trace records have in common.
 
-#include "report_type.hpp"
-
 #include <string>
 #include <vector>
 
+#include "report_type.hpp"
+#include "reports.hpp"
 #include <dlpack_bridge/python/entry.hpp>
 #include <dlpack_bridge/python/errors.hpp>
-
-#include "reports.hpp"
 
 namespace py = pybind11;
 namespace hub = dlpack_bridge::python;

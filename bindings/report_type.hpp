@@ -1,9 +1,9 @@
 #pragma once
 
-#include <pybind11/pybind11.h>
-
 #include <string>
 #include <vector>
+
+#include <pybind11/pybind11.h>
 
 #include <dlpack_bridge/python/entry.hpp>
 
@@ -31,8 +31,9 @@ void add_report_type(pybind11::module_& m, const char* name, const char* doc) {
       .def_property_readonly("protocol", [](const Report& r) { return r.protocol; })
       .def_property_readonly("source", [](const Report& r) { return r.source; })
       .def_property_readonly("target", [](const Report& r) { return r.target; })
-      .def_property_readonly("waits", [](const Report&) { return pybind11::tuple(); },
-                             "Pairs (consumer, producer) of streams that are ordered.")
+      .def_property_readonly(
+          "waits", [](const Report&) { return pybind11::tuple(); },
+          "Pairs (consumer, producer) of streams that are ordered.")
       .def("__str__", [](const Report& r) { return text_of(r); })
       .def("__repr__", [name = std::string(name)](const Report& r) {
         return "<dlpack_bridge." + name + " " + first_line(r) + ">";

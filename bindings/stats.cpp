@@ -1,11 +1,10 @@
 // stats and what belongs to the life of arrays: shares_memory, record_stream, collect.
 
-#include "reports.hpp"
-
 #include <cstdint>
 #include <optional>
 #include <string>
 
+#include "reports.hpp"
 #include <dlpack_bridge/counters.hpp>
 #include <dlpack_bridge/python/errors.hpp>
 #include <dlpack_bridge/python/inspect.hpp>
@@ -31,7 +30,8 @@ stats make_stats() {
 std::string stats_text(const stats& s) {
   return "live_arrays=" + std::to_string(s.live_arrays) +
          ", pending_releases=" + std::to_string(s.pending_releases) +
-         ", copies=" + std::to_string(s.copies) + ", copied_bytes=" + std::to_string(s.copied_bytes) +
+         ", copies=" + std::to_string(s.copies) +
+         ", copied_bytes=" + std::to_string(s.copied_bytes) +
          ", leaked=" + std::to_string(s.leaked);
 }
 
@@ -71,16 +71,20 @@ void add_stats(py::module_& m) {
       .def_readonly("copied_bytes", &stats::copied_bytes, "Bytes written by them.")
       .def_readonly("leaked", &stats::leaked, "Owners given up.")
       .def("__str__", stats_text)
-      .def("__repr__", [](const stats& s) { return "<dlpack_bridge.Stats " + stats_text(s) + ">"; });
+      .def("__repr__",
+           [](const stats& s) { return "<dlpack_bridge.Stats " + stats_text(s) + ">"; });
   m.def("stats", make_stats, "stats()\n--\n\nThe counters of this process.");
-  m.def("shares_memory", shares_memory, py::arg("a"), py::arg("b"), py::pos_only(),
-        "shares_memory(a, b, /)\n--\n\nWhether two arrays have a byte in common. Errors: NotAnArrayError, ExchangeError, "
-        "ValueError when a bounded search cannot tell.");
-  m.def("record_stream", record_stream, py::arg("x"), py::arg("stream"),
-        "record_stream(x, stream)\n--\n\nDeclares a use of x on a stream that the hub cannot see. Errors: ValueError for host "
-        "memory, CudaError.");
-  m.def("collect", collect, py::arg("wait") = false,
-        "collect(wait=False)\n--\n\nRuns releases that are due; returns how many owners it released.");
+  m.def(
+      "shares_memory", shares_memory, py::arg("a"), py::arg("b"), py::pos_only(),
+      "shares_memory(a, b, /)\n--\n\nWhether two arrays have a byte in common. Errors: NotAnArrayError, ExchangeError, "
+      "ValueError when a bounded search cannot tell.");
+  m.def(
+      "record_stream", record_stream, py::arg("x"), py::arg("stream"),
+      "record_stream(x, stream)\n--\n\nDeclares a use of x on a stream that the hub cannot see. Errors: ValueError for host "
+      "memory, CudaError.");
+  m.def(
+      "collect", collect, py::arg("wait") = false,
+      "collect(wait=False)\n--\n\nRuns releases that are due; returns how many owners it released.");
   m.def("_is_array", [](const py::object& x) { return hub::is_array(x.ptr()); });
 }
 

@@ -1,14 +1,12 @@
 // trace: records every exchange of a thread or task.
 
-#include "report_type.hpp"
-
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include <dlpack_bridge/python/process_state.hpp>
-
+#include "report_type.hpp"
 #include "reports.hpp"
+#include <dlpack_bridge/python/process_state.hpp>
 
 namespace py = pybind11;
 namespace hub = dlpack_bridge::python;

@@ -8,19 +8,19 @@ namespace {
 constexpr dtype_set every_dtype = dtype_set::range(dtype_id::boolean, dtype_id::float4_e2m1fn_x2);
 
 // bool, all integers, float16/32/64, complex64/128: what NumPy has without help.
-constexpr dtype_set native_dtypes =
-    dtype_set::range(dtype_id::boolean, dtype_id::float64)
-        .with(dtype_set(dtype_id::complex64, dtype_id::complex128));
+constexpr dtype_set native_dtypes = dtype_set::range(dtype_id::boolean, dtype_id::float64)
+                                        .with(dtype_set(dtype_id::complex64, dtype_id::complex128));
 
 // torch 2.13: c10/core/ScalarType.h and ATen/DLConvertor.cpp; float4 travels as two lanes.
 constexpr dtype_set torch_dtypes =
     native_dtypes
         .with(dtype_set(dtype_id::bfloat16, dtype_id::complex32, dtype_id::float8_e4m3fn,
-                        dtype_id::float8_e4m3fnuz, dtype_id::float8_e5m2,
-                        dtype_id::float8_e5m2fnuz, dtype_id::float8_e8m0fnu))
+                        dtype_id::float8_e4m3fnuz, dtype_id::float8_e5m2, dtype_id::float8_e5m2fnuz,
+                        dtype_id::float8_e8m0fnu))
         .with(dtype_set(dtype_id::float4_e2m1fn_x2));
 
 // In the order of framework.
+// clang-format off
 constexpr capabilities rows[] = {
     {framework::cpp, "cpp", "", device_set::every(), every_dtype,
      /*negative_strides=*/true, /*any_strides=*/true, /*read_only=*/true, /*immutable=*/false, 1},
@@ -41,6 +41,7 @@ constexpr capabilities rows[] = {
      true, true, false, false, 1},
     {framework::other, "other", "", {}, {}, false, false, false, false, 1},
 };
+// clang-format on
 static_assert(std::size(rows) == frameworks);
 
 }  // namespace

@@ -11,15 +11,15 @@ namespace dlpack_bridge {
 
 /// The worlds an array can come from or go to.
 enum class framework : std::uint8_t {
-  cpp,         ///< a C++ caller: takes everything
-  array,       ///< the hub's own Python type
+  cpp,    ///< a C++ caller: takes everything
+  array,  ///< the hub's own Python type
   numpy,
   torch,
   jax,
   cupy,
   tensorflow,
   tvm_ffi,
-  other,       ///< a producer known by its protocol only
+  other,  ///< a producer known by its protocol only
 };
 
 inline constexpr int frameworks = static_cast<int>(framework::other) + 1;
@@ -36,9 +36,7 @@ class device_set {
     set.bits_ = ~std::uint32_t{0};
     return set;
   }
-  constexpr bool contains(DLDeviceType t) const noexcept {
-    return (bits_ & bit(t)) != 0;
-  }
+  constexpr bool contains(DLDeviceType t) const noexcept { return (bits_ & bit(t)) != 0; }
   constexpr void add(DLDeviceType t) noexcept { bits_ |= bit(t); }
 
  private:
@@ -59,9 +57,9 @@ struct capabilities {
   device_set devices;        ///< device types it holds under their own label
   dtype_set dtypes;          ///< element types it holds
   bool negative_strides = false;
-  bool any_strides = true;   ///< false: dense row-major only
-  bool read_only = false;    ///< can hold an array that must not be written
-  bool immutable = false;    ///< never writes, so read-only memory may be shared with it
+  bool any_strides = true;     ///< false: dense row-major only
+  bool read_only = false;      ///< can hold an array that must not be written
+  bool immutable = false;      ///< never writes, so read-only memory may be shared with it
   std::int64_t alignment = 1;  ///< multiple that the first element's address must have
   std::int32_t max_ndim = 64;  ///< most axes it can hold
 };

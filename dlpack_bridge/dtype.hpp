@@ -19,8 +19,7 @@ struct dtype {
 
   constexpr dtype() noexcept = default;
   constexpr explicit dtype(DLDataTypeCode c, int b, int l = 1) noexcept
-      : code(static_cast<std::uint8_t>(c)),
-        bits(static_cast<std::uint8_t>(b)),
+      : code(static_cast<std::uint8_t>(c)), bits(static_cast<std::uint8_t>(b)),
         lanes(static_cast<std::uint16_t>(l)) {}
   constexpr dtype(DLDataType t) noexcept : code(t.code), bits(t.bits), lanes(t.lanes) {}
   constexpr operator DLDataType() const noexcept { return {code, bits, lanes}; }
@@ -50,6 +49,7 @@ inline constexpr dtype complex32{kDLComplex, 32}, complex64{kDLComplex, 64},
     complex128{kDLComplex, 128};
 
 /// The element types the hub knows, numbered so that a set of them is one machine word.
+// clang-format off
 enum class dtype_id : std::uint8_t {
   boolean, int8, int16, int32, int64, uint8, uint16, uint32, uint64,
   float16, float32, float64, bfloat16, complex32, complex64, complex128,
@@ -58,6 +58,7 @@ enum class dtype_id : std::uint8_t {
   float6_e2m3fn, float6_e3m2fn, float4_e2m1fn, float4_e2m1fn_x2,
   unknown,
 };
+// clang-format on
 
 inline constexpr int known_dtypes = static_cast<int>(dtype_id::unknown);
 

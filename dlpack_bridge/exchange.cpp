@@ -35,8 +35,8 @@ class byte_strides_of {
 };
 
 const device_backend& backend_for(const description& s, const decision& d) noexcept {
-  const bool cuda = needs_cuda(s.view.device().type) || needs_cuda(d.device.type) ||
-                    d.device.type == kDLCUDAHost;
+  const bool cuda =
+      needs_cuda(s.view.device().type) || needs_cuda(d.device.type) || d.device.type == kDLCUDAHost;
   return cuda && cuda_backend() != nullptr ? *cuda_backend() : host_backend();
 }
 
@@ -108,8 +108,12 @@ tensor_view shared_view(const description& s, const decision& d, extent* room) n
     return tensor_view(s.view.data(), shape.data(), strides, s.view.ndim(), d.dtype, d.device,
                        d.read_only);
   }
-  const DLTensor handle{s.view.data(), d.device, s.view.ndim(), d.dtype,
-                        const_cast<extent*>(shape.data()), const_cast<extent*>(strides),
+  const DLTensor handle{s.view.data(),
+                        d.device,
+                        s.view.ndim(),
+                        d.dtype,
+                        const_cast<extent*>(shape.data()),
+                        const_cast<extent*>(strides),
                         s.view.byte_offset()};
   return tensor_view(handle, d.read_only);
 }

@@ -15,11 +15,11 @@ using extent = std::int64_t;
 
 /// What one pass over shape and strides tells.
 struct layout_facts {
-  std::int64_t size = 1;          ///< number of elements
+  std::int64_t size = 1;            ///< number of elements
   std::int32_t negative_axis = -1;  ///< first axis with extent > 1 and a negative stride, or -1
-  bool c_contiguous = true;       ///< row-major and dense, axes of extent 1 ignored
-  bool nested = true;             ///< strides fall from axis to axis without overlap: certainly unique
-  bool overflow = false;          ///< an extent is negative or the size leaves 63 bits
+  bool c_contiguous = true;         ///< row-major and dense, axes of extent 1 ignored
+  bool nested = true;     ///< strides fall from axis to axis without overlap: certainly unique
+  bool overflow = false;  ///< an extent is negative or the size leaves 63 bits
 };
 
 /// Reads a layout once. `strides` may be null: row-major. Empty arrays count as contiguous.

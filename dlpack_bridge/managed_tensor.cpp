@@ -51,7 +51,7 @@ block* construct(void* memory, const tensor_view& view, std::uint64_t flags) noe
   made->versioned.manager_ctx = made;
   made->versioned.deleter = delete_versioned;
   made->versioned.flags = flags | (view.read_only() ? DLPACK_FLAG_BITMASK_READ_ONLY : 0);
-  made->versioned.dl_tensor = DLTensor{view.data(), view.device(), view.ndim(), view.dtype(),
+  made->versioned.dl_tensor = DLTensor{view.data(), view.device(), view.ndim(),       view.dtype(),
                                        shape,       strides,       view.byte_offset()};
   return made;
 }

@@ -35,7 +35,8 @@ class checked_extent {
 class extent_list {
  public:
   extent_list() = default;
-  extent_list(std::initializer_list<checked_extent> values) : values_(values.begin(), values.end()) {}
+  extent_list(std::initializer_list<checked_extent> values)
+      : values_(values.begin(), values.end()) {}
   extent_list(std::span<const extent> values) : values_(values.begin(), values.end()) {}
 
   operator std::span<const extent>() const noexcept { return values_; }

@@ -51,22 +51,23 @@ struct requirements {
 /// shape and strides are borrowed.
 struct description {
   tensor_view view;
-  layout_facts layout;    ///< of `view`, when `has_layout`
-  reason_set state;       ///< what was observed: requires_grad, conj, sparse, byte_order, ...
+  layout_facts layout;  ///< of `view`, when `has_layout`
+  reason_set state;     ///< what was observed: requires_grad, conj, sparse, byte_order, ...
   framework source = framework::other;
   std::int64_t itemsize = 0;  ///< bytes of an element, also of one that DLPack lacks
   bool has_layout = true;     ///< data, shape and strides are known
-  bool has_dtype = true;    ///< `view.dtype()` is the element type
+  bool has_dtype = true;      ///< `view.dtype()` is the element type
   bool has_device = true;
-  bool byte_strides = false;  ///< a stride is no multiple of the element: `view.strides()` is in bytes
+  bool byte_strides =
+      false;  ///< a stride is no multiple of the element: `view.strides()` is in bytes
   bool says_contiguous = false;  ///< without a layout: its framework says that it is C-contiguous
-  bool overlapping = false;   ///< two indices reach a common byte, or nobody could tell
-  bool padded = false;        ///< sub-byte elements that take a byte each, not packed
-  bool is_copied = false;     ///< the producer says that it made this copy
-  bool same_framework = false;  ///< the object is already an array of the target
-  bool cuda_driver = false;     ///< a CUDA driver answers; asked only where memory needs one
-  std::string_view dtype_name;  ///< the producer's name of an element type that DLPack lacks
-  std::string_view note;        ///< what there is to say beyond the codes: a defect, a version
+  bool overlapping = false;      ///< two indices reach a common byte, or nobody could tell
+  bool padded = false;           ///< sub-byte elements that take a byte each, not packed
+  bool is_copied = false;        ///< the producer says that it made this copy
+  bool same_framework = false;   ///< the object is already an array of the target
+  bool cuda_driver = false;      ///< a CUDA driver answers; asked only where memory needs one
+  std::string_view dtype_name;   ///< the producer's name of an element type that DLPack lacks
+  std::string_view note;         ///< what there is to say beyond the codes: a defect, a version
 };
 
 enum class action : std::uint8_t { share, copy, refuse };
@@ -74,17 +75,17 @@ enum class action : std::uint8_t { share, copy, refuse };
 /// What will be done, and why. A plain value: texts are made from it when someone reads them.
 struct decision {
   dlpack_bridge::action action = action::share;
-  bool identity = false;      ///< the result is the object itself
-  bool read_only = false;     ///< the result cannot be written
-  bool copies_here = false;   ///< the hub writes the result (false: the producer had copied)
-  bool keeps_bits = false;    ///< the result is the `bits` view: elements are not converted
+  bool identity = false;             ///< the result is the object itself
+  bool read_only = false;            ///< the result cannot be written
+  bool copies_here = false;          ///< the hub writes the result (false: the producer had copied)
+  bool keeps_bits = false;           ///< the result is the `bits` view: elements are not converted
   bool only_copy_forbidden = false;  ///< refused, and `copy=None` would work
-  reason_set reasons;   ///< why it copies
-  reason_set blockers;  ///< why it is refused
-  dlpack_bridge::dtype dtype;    ///< of the result
-  dlpack_bridge::device device;  ///< of the result
-  std::int64_t alignment = 1;    ///< a copy is allocated at a multiple of this
-  std::int64_t nbytes = 0;       ///< bytes of the result that are written
+  reason_set reasons;                ///< why it copies
+  reason_set blockers;               ///< why it is refused
+  dlpack_bridge::dtype dtype;        ///< of the result
+  dlpack_bridge::device device;      ///< of the result
+  std::int64_t alignment = 1;        ///< a copy is allocated at a multiple of this
+  std::int64_t nbytes = 0;           ///< bytes of the result that are written
 };
 
 /// A copy starts at least at a multiple of this: a cache line, and what XLA needs to share it on.

@@ -1,16 +1,14 @@
 // The words of negotiation: made only when someone reads them.
 
-#include <dlpack_bridge/negotiation.hpp>
-
 #include <algorithm>
 #include <cstdio>
+
+#include <dlpack_bridge/negotiation.hpp>
 
 namespace dlpack_bridge {
 namespace {
 
-std::string quoted(std::string_view name) {
-  return std::string("\"").append(name).append("\"");
-}
+std::string quoted(std::string_view name) { return std::string("\"").append(name).append("\""); }
 
 std::string hex_address(const void* data) {
   char text[32];
@@ -78,7 +76,8 @@ std::string unnamed_dtype_remedy(std::string_view name) {
 }
 
 std::string packed_text(dtype packed) {
-  return packed.name() + " is packed and is never packed or unpacked by guess; take dtype=\"bits\" "
+  return packed.name() +
+         " is packed and is never packed or unpacked by guess; take dtype=\"bits\" "
          "or convert it in the producer";
 }
 
@@ -86,9 +85,8 @@ std::string packed_text(dtype packed) {
 std::string missing_dtype_text(dtype from, dtype to, const capabilities& t) {
   const std::optional<dtype> fits = wider(to, t.dtypes);
   const std::optional<dtype> bits = to == from ? bits_of(from) : std::nullopt;
-  const bool needs_ml_dtypes =
-      t.id == framework::numpy &&
-      (float8_dtypes.contains(id_of(to)) || id_of(to) == dtype_id::bfloat16);
+  const bool needs_ml_dtypes = t.id == framework::numpy && (float8_dtypes.contains(id_of(to)) ||
+                                                            id_of(to) == dtype_id::bfloat16);
   std::vector<std::string> ways;
   if (needs_ml_dtypes) ways.emplace_back("install ml_dtypes (pip install ml_dtypes)");
   if (bits && t.dtypes.contains(id_of(*bits))) {
@@ -111,8 +109,8 @@ std::string dtype_text(const description& s, const requirements& r, const capabi
   }
   const dtype from = s.view.dtype();
   if (id_of(from) == dtype_id::unknown) {
-    return "element type code=" + std::to_string(from.code) + ", bits=" +
-           std::to_string(from.bits) + ", lanes=" + std::to_string(from.lanes) +
+    return "element type code=" + std::to_string(from.code) +
+           ", bits=" + std::to_string(from.bits) + ", lanes=" + std::to_string(from.lanes) +
            " is not known to this version; export it as a known dtype";
   }
   if (r.bits && !bits_of(from)) {
@@ -156,7 +154,8 @@ std::string layout_text(const description& s, const capabilities& t) {
            " axes and the array has " + std::to_string(s.view.ndim()) + "; reshape it first";
   }
   if (packed_dtypes.contains(id_of(s.view.dtype()))) {
-    return "packed " + s.view.dtype().name() + " needs a dense array whose last axis fills whole "
+    return "packed " + s.view.dtype().name() +
+           " needs a dense array whose last axis fills whole "
            "bytes; make it contiguous in the producer";
   }
   if (s.byte_strides) {
@@ -175,8 +174,8 @@ std::string alignment_text(const description& s, const requirements& r, const ca
 
 std::string lanes_text(const description& s) {
   const dtype from = s.view.dtype();
-  return "vector elements (code=" + std::to_string(from.code) + ", bits=" +
-         std::to_string(from.bits) + ", lanes=" + std::to_string(from.lanes) +
+  return "vector elements (code=" + std::to_string(from.code) +
+         ", bits=" + std::to_string(from.bits) + ", lanes=" + std::to_string(from.lanes) +
          ") have no scalar dtype; export them with lanes=1 and one more axis";
 }
 
@@ -196,7 +195,8 @@ std::string readonly_text(const description& s, const requirements& r, const cap
   const char* what = s.view.read_only() ? "the memory is read-only"
                                         : "elements overlap, so the array is read-only";
   if (t.id == framework::cpp) {
-    return std::string(what) + " and a legacy capsule cannot say so; ask with max_version=(1, 3), "
+    return std::string(what) +
+           " and a legacy capsule cannot say so; ask with max_version=(1, 3), "
            "or let the hub hand it to JAX: db.convert(x, \"jax\")";
   }
   return std::string(what) + " and " + std::string(t.name) + " cannot say so; pass " +
@@ -250,8 +250,7 @@ std::string base_text(reason_code code, const description& s, const requirements
     case reason_code::subclass:
       return ends_in_note("the subclass carries state that would be lost", s);
     case reason_code::lanes: return lanes_text(s);
-    case reason_code::version:
-      return ends_in_note("the DLPack major version cannot be read", s);
+    case reason_code::version: return ends_in_note("the DLPack major version cannot be read", s);
     case reason_code::capsule: return ends_in_note("the capsule cannot be used", s);
     case reason_code::malformed: return ends_in_note("the array is malformed", s);
     case reason_code::nested:
@@ -309,7 +308,8 @@ std::string summary(const description& s) {
   };
   if (s.has_device) add("device", s.view.device().name());
   if (s.has_dtype || !s.dtype_name.empty()) add("dtype", exact_dtype(s));
-  if (s.view.ndim() >= 0 && (s.view.ndim() == 0 ? s.has_layout : s.view.shape().data() != nullptr)) {
+  if (s.view.ndim() >= 0 &&
+      (s.view.ndim() == 0 ? s.has_layout : s.view.shape().data() != nullptr)) {
     add("shape", tuple_text(s.view.shape()));
     if (s.has_layout) {
       std::vector<extent> strides(static_cast<std::size_t>(s.view.ndim()));
@@ -326,7 +326,8 @@ std::string summary(const description& s) {
 
 std::string refusal_text(const decision& refused, const description& s, const requirements& r,
                          const capabilities& t) {
-  std::string text = "cannot exchange the array (" + summary(s) + ") with " + std::string(t.name) + ":";
+  std::string text =
+      "cannot exchange the array (" + summary(s) + ") with " + std::string(t.name) + ":";
   for (const reason& blocker : explain_all(refused.blockers, s, r, t)) {
     text += "\n  - ";
     text += to_string(blocker.code);

@@ -7,11 +7,13 @@
 namespace dlpack_bridge {
 
 /// Why an array is copied or refused. The names are those of the Python contract.
+// clang-format off
 enum class reason_code : std::uint8_t {
   device, dtype, byte_order, negative_stride, layout, order, alignment, readonly, copy_requested,
   requires_grad, conj, neg, sparse, meta, fake, quantized, subclass, lanes, version, capsule,
   malformed, nested, functional, framework, stream, capture, driver, producer,
 };
+// clang-format on
 
 inline constexpr int reason_codes = static_cast<int>(reason_code::producer) + 1;
 

@@ -71,7 +71,8 @@ defect validate(const DLTensor& tensor) noexcept {
   for (std::int32_t i = 0; i < tensor.ndim; ++i) {
     if (shape[i] == 1) continue;  // its stride means nothing, whatever it is
     std::int64_t reach;
-    if (__builtin_mul_overflow(tensor.strides[i], shape[i] - 1, &reach)) return defect::span_overflow;
+    if (__builtin_mul_overflow(tensor.strides[i], shape[i] - 1, &reach))
+      return defect::span_overflow;
     std::int64_t& end = reach < 0 ? low : high;
     if (__builtin_add_overflow(end, reach, &end)) return defect::span_overflow;
   }

@@ -75,12 +75,12 @@ inline constexpr std::int32_t most_axes = 1024;
 enum class defect : std::uint8_t {
   none,
   negative_ndim,
-  too_many_axes,   ///< more than any array has: the shape behind it is not read
+  too_many_axes,  ///< more than any array has: the shape behind it is not read
   null_shape,
   negative_extent,
-  size_overflow,   ///< more elements or bytes than an address can reach
-  span_overflow,   ///< the strides leave the address space
-  null_data,       ///< elements but no data
+  size_overflow,  ///< more elements or bytes than an address can reach
+  span_overflow,  ///< the strides leave the address space
+  null_data,      ///< elements but no data
 };
 
 /// A sentence for people, without a full stop: "shape is NULL although ndim is 2".

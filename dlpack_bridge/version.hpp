@@ -10,7 +10,7 @@
 #define DLPACK_BRIDGE_STRINGIFY_(x) #x
 #define DLPACK_BRIDGE_VERSION_STRING_(a, b, c) \
   DLPACK_BRIDGE_STRINGIFY_(a) "." DLPACK_BRIDGE_STRINGIFY_(b) "." DLPACK_BRIDGE_STRINGIFY_(c)
-#define DLPACK_BRIDGE_VERSION_STRING                                                       \
+#define DLPACK_BRIDGE_VERSION_STRING                                                      \
   DLPACK_BRIDGE_VERSION_STRING_(DLPACK_BRIDGE_VERSION_MAJOR, DLPACK_BRIDGE_VERSION_MINOR, \
                                 DLPACK_BRIDGE_VERSION_PATCH)
 

@@ -1,11 +1,11 @@
 #include <dlpack_bridge/python/array.hpp>
 
-#include <structmember.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <new>
 #include <string>
+
+#include <structmember.h>
 
 #include <dlpack_bridge/python/device_object.hpp>
 #include <dlpack_bridge/python/dtype_object.hpp>
@@ -91,7 +91,8 @@ PyGetSetDef attributes[] = {
     {"itemsize", get_itemsize, nullptr, "Bytes of one element.", nullptr},
     {"nbytes", get_nbytes, nullptr, "Bytes of all elements, packed densely.", nullptr},
     {"dtype", get_dtype, nullptr, "Element type, a dlpack_bridge.dtype.", nullptr},
-    {"device", get_device, nullptr, "Where it lives; equals its name and its DLPack tuple.", nullptr},
+    {"device", get_device, nullptr, "Where it lives; equals its name and its DLPack tuple.",
+     nullptr},
     {"readonly", get_readonly, nullptr, "True when the elements must not be written.", nullptr},
     {"data_ptr", get_data_ptr, nullptr, "Address of the first element, an int.", nullptr},
     {"c_contiguous", get_c_contiguous, nullptr, "True when row-major and dense.", nullptr},
@@ -116,9 +117,9 @@ PyMethodDef methods[] = {
     {"__deepcopy__", deepcopy, METH_O, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 
-PyMemberDef members[] = {{"__weaklistoffset__", T_PYSSIZET, offsetof(array_object, weak_references),
-                          READONLY, nullptr},
-                         {nullptr, 0, 0, 0, nullptr}};
+PyMemberDef members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(array_object, weak_references), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr}};
 
 PyTypeObject* make_type() noexcept {
   static PyType_Slot slots[] = {
@@ -165,8 +166,13 @@ PyObject* wrap_as_array(const tensor_view& view, owner keep, std::uint64_t flags
 const source_row array_source{"array", framework::array, describe_array, take_object};
 
 DLTensor array_object::tensor() const noexcept {
-  return {data,  device, ndim, dtype, const_cast<extent*>(ndim == 0 ? nullptr : shape()),
-          const_cast<extent*>(ndim == 0 ? nullptr : strides()), byte_offset};
+  return {data,
+          device,
+          ndim,
+          dtype,
+          const_cast<extent*>(ndim == 0 ? nullptr : shape()),
+          const_cast<extent*>(ndim == 0 ? nullptr : strides()),
+          byte_offset};
 }
 
 PyTypeObject* array_type() noexcept { return type_; }

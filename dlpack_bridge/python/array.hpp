@@ -1,8 +1,7 @@
 #pragma once
 
-#include <dlpack_bridge/python/object.hpp>
-
 #include <dlpack_bridge/counters.hpp>
+#include <dlpack_bridge/python/object.hpp>
 #include <dlpack_bridge/python/road.hpp>
 
 namespace dlpack_bridge::python {
@@ -10,8 +9,7 @@ namespace dlpack_bridge::python {
 /// `dlpack_bridge.Array`: an array of any framework and device, held by the hub. It is the managed
 /// tensor of its exchange: shape and strides are its own, the memory is kept alive by `keep`.
 struct array_object {
-  PyObject_VAR_HEAD
-  owner keep;
+  PyObject_VAR_HEAD owner keep;
   live_token token;
   PyObject* weak_references;
   void* data;

@@ -17,8 +17,7 @@ namespace {
 // ---- the exporter ----------------------------------------------------------------------------
 
 struct exporter_object {
-  PyObject_VAR_HEAD
-  PyObject* array;
+  PyObject_VAR_HEAD PyObject* array;
   const char* format;
   Py_ssize_t itemsize;
   int ndim;
@@ -104,8 +103,8 @@ ref exporter_of_elements(PyObject* object) noexcept {
   const char* format = format_of(array->dtype);
   const int more = format == nullptr ? 1 : 0;
   const Py_ssize_t itemsize = array->dtype.itemsize();
-  exporter_object* self = allocate_exporter(object, more ? "B" : format, more ? 1 : itemsize,
-                                            array->ndim + more);
+  exporter_object* self =
+      allocate_exporter(object, more ? "B" : format, more ? 1 : itemsize, array->ndim + more);
   if (self == nullptr) return {};
   Py_ssize_t* const strides = self->extents + self->ndim;
   for (int i = 0; i < array->ndim; ++i) {
@@ -169,10 +168,9 @@ bool initialize_exporter_type() noexcept {
       {Py_tp_dealloc, reinterpret_cast<void*>(exporter_dealloc)},
       {Py_bf_getbuffer, reinterpret_cast<void*>(exporter_get_buffer)},
       {0, nullptr}};
-  static PyType_Spec spec = {"dlpack_bridge._Exporter",
-                             static_cast<int>(offsetof(exporter_object, extents)),
-                             sizeof(Py_ssize_t),
-                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+  static PyType_Spec spec = {
+      "dlpack_bridge._Exporter", static_cast<int>(offsetof(exporter_object, extents)),
+      sizeof(Py_ssize_t), Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
   exporter_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
   return exporter_type != nullptr;
 }

@@ -222,8 +222,11 @@ int current_work_stream(DLDeviceType, std::int32_t, void** out) {
 std::string typestr_of(dtype type) {
   static const dtype_set named = capabilities_of(framework::numpy).dtypes;
   if (!named.contains(id_of(type))) return {};
-  const char kind = type.code == kDLBool ? 'b' : type.code == kDLInt ? 'i'
-                    : type.code == kDLUInt ? 'u' : type.code == kDLFloat ? 'f' : 'c';
+  const char kind = type.code == kDLBool    ? 'b'
+                    : type.code == kDLInt   ? 'i'
+                    : type.code == kDLUInt  ? 'u'
+                    : type.code == kDLFloat ? 'f'
+                                            : 'c';
   const char native = std::endian::native == std::endian::little ? '<' : '>';
   const char order = type.itemsize() == 1 ? '|' : native;
   return std::string{order, kind} + std::to_string(type.itemsize());
@@ -304,8 +307,9 @@ PyObject* array_as_numpy(PyObject* object, PyObject* args, PyObject* kwargs) {
   }
   const device where = as_array(object)->device;
   if (!is_host_memory(where.type)) {
-    raise_blocker(reason_code::device, "the array is on " + where.name() +
-                                           "; pass dlpack_bridge.to_numpy(x) to copy it to the host");
+    raise_blocker(reason_code::device,
+                  "the array is on " + where.name() +
+                      "; pass dlpack_bridge.to_numpy(x) to copy it to the host");
     return nullptr;
   }
   const target_row* numpy = prepared(numpy_target());

@@ -70,7 +70,7 @@ bool malformed(inbound& in, const char* text) {
 struct named_memory {
   void* data = nullptr;
   bool read_only = false;
-  bool bounded = false;    // a buffer: the layout must stay inside
+  bool bounded = false;     // a buffer: the layout must stay inside
   std::int64_t before = 0;  // bytes of the buffer in front of `data` ...
   std::int64_t behind = 0;  // ... and from there to its end
 };
@@ -140,8 +140,8 @@ bool describe_dict(inbound& in, PyObject* dict, DLDeviceType where) {
     in.refuse(why::subclass, "the interface has a mask; pass the data without it");
   }
   PyObject* typestr = item(dict, "typestr");
-  const char* text = typestr != nullptr && PyUnicode_Check(typestr) ? PyUnicode_AsUTF8(typestr)
-                                                                    : nullptr;
+  const char* text =
+      typestr != nullptr && PyUnicode_Check(typestr) ? PyUnicode_AsUTF8(typestr) : nullptr;
   if (text == nullptr) return malformed(in, "typestr is missing; mend it in the producer");
   PyObject* shape_object = item(dict, "shape");
   const int ndim = shape_object == nullptr ? -1 : read_extents(shape_object, in.room);
@@ -159,8 +159,9 @@ bool describe_dict(inbound& in, PyObject* dict, DLDeviceType where) {
   const bool on_host = where == kDLCPU;
   if (!read_data(in, dict, on_host, memory)) {
     PyErr_Clear();
-    return malformed(in, "data is neither a pair (address, read-only) nor a contiguous buffer with an "
-                         "offset inside it; mend it in the producer");
+    return malformed(in,
+                     "data is neither a pair (address, read-only) nor a contiguous buffer with an "
+                     "offset inside it; mend it in the producer");
   }
   void* const data = memory.data;
   const bool read_only = memory.read_only;
@@ -184,7 +185,8 @@ bool describe_dict(inbound& in, PyObject* dict, DLDeviceType where) {
 bool describe_interface(inbound& in, const char* name, DLDeviceType where) {
   const ref dict = ref::steal(PyObject_GetAttrString(in.object, name));
   if (!dict) return in.refuse_producer_error();
-  if (!PyDict_Check(dict.get())) return malformed(in, "the interface is no dict; mend it in the producer");
+  if (!PyDict_Check(dict.get()))
+    return malformed(in, "the interface is no dict; mend it in the producer");
   return describe_dict(in, dict.get(), where);
 }
 

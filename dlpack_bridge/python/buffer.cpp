@@ -56,7 +56,8 @@ void describe_view(inbound& in, const Py_buffer& view) {
       view.shape == nullptr ? in.room + 64 : reinterpret_cast<const extent*>(view.shape);
   if (view.suboffsets != nullptr) {
     in.desc.has_layout = false;
-    in.refuse(why::malformed, "the buffer has suboffsets (pointers to pointers); copy it into one block");
+    in.refuse(why::malformed,
+              "the buffer has suboffsets (pointers to pointers); copy it into one block");
     return;
   }
   if (!element.known) {
@@ -75,8 +76,8 @@ void describe_view(inbound& in, const Py_buffer& view) {
     }
     in.room[i] = view.strides[i] / view.itemsize;
   }
-  in.desc.view = tensor_view(view.buf, shape, strides, view.ndim, element.type, {},
-                             view.readonly != 0);
+  in.desc.view =
+      tensor_view(view.buf, shape, strides, view.ndim, element.type, {}, view.readonly != 0);
   describe_layout(in.desc);
 }
 

@@ -1,8 +1,8 @@
 #include <dlpack_bridge/python/capsule.hpp>
 
-#include <dlpack_bridge/python/release.hpp>
-
 #include <string_view>
+
+#include <dlpack_bridge/python/release.hpp>
 
 namespace dlpack_bridge::python {
 namespace {
@@ -15,8 +15,8 @@ constexpr const char* used_versioned_name = "used_dltensor_versioned";
 // A destructor may run while an exception is pending, which the deleter must not disturb.
 void destroy_versioned(PyObject* capsule) {
   if (!PyCapsule_IsValid(capsule, versioned_name)) return;
-  own_managed(static_cast<DLManagedTensorVersioned*>(
-      PyCapsule_GetPointer(capsule, versioned_name)));
+  own_managed(
+      static_cast<DLManagedTensorVersioned*>(PyCapsule_GetPointer(capsule, versioned_name)));
 }
 
 void destroy_legacy(PyObject* capsule) {
@@ -51,8 +51,8 @@ const DLManagedTensorVersioned* peek_versioned(PyObject* capsule) noexcept {
 
 owner consume_capsule(PyObject* capsule) noexcept {
   if (PyCapsule_IsValid(capsule, versioned_name)) {
-    auto* tensor = static_cast<DLManagedTensorVersioned*>(
-        PyCapsule_GetPointer(capsule, versioned_name));
+    auto* tensor =
+        static_cast<DLManagedTensorVersioned*>(PyCapsule_GetPointer(capsule, versioned_name));
     PyCapsule_SetName(capsule, used_versioned_name);
     return own_managed(tensor);
   }

@@ -1,8 +1,7 @@
 #pragma once
 
-#include <dlpack_bridge/python/object.hpp>
-
 #include <dlpack_bridge/managed_tensor.hpp>
+#include <dlpack_bridge/python/object.hpp>
 
 namespace dlpack_bridge::python {
 

@@ -8,8 +8,7 @@ namespace dlpack_bridge::python {
 namespace {
 
 struct device_object {
-  PyObject_HEAD
-  device value;
+  PyObject_HEAD device value;
 };
 
 PyTypeObject* device_type_ = nullptr;
@@ -62,9 +61,10 @@ PyTypeObject* make_device_type() noexcept {
   static PyMethodDef methods[] = {{"__reduce__", device_reduce, METH_NOARGS, nullptr},
                                   {nullptr, nullptr, 0, nullptr}};
   static PyType_Slot slots[] = {
-      {Py_tp_doc, const_cast<char*>(
-                      "Where an array lives. Equal to its name (\"cuda:0\") and to its DLPack tuple "
-                      "(2, 0); hashes as its name.")},
+      {Py_tp_doc,
+       const_cast<char*>(
+           "Where an array lives. Equal to its name (\"cuda:0\") and to its DLPack tuple "
+           "(2, 0); hashes as its name.")},
       {Py_tp_new, reinterpret_cast<void*>(device_new)},
       {Py_tp_dealloc, reinterpret_cast<void*>(plain_dealloc)},
       {Py_tp_str, reinterpret_cast<void*>(device_str)},
@@ -111,8 +111,7 @@ std::optional<device> device_from_object(PyObject* object) noexcept {
     if (!id) return std::nullopt;
     return device(static_cast<DLDeviceType>(*type), *id);
   }
-  PyErr_Format(PyExc_TypeError,
-               "expected a device (name, (type, id) or torch.device), got %.200s",
+  PyErr_Format(PyExc_TypeError, "expected a device (name, (type, id) or torch.device), got %.200s",
                Py_TYPE(object)->tp_name);
   return std::nullopt;
 }

@@ -21,8 +21,8 @@ void nothing_known(inbound& in) noexcept {
 void describe_versioned(inbound& in, const DLManagedTensorVersioned& tensor, bool immutable) {
   if (!is_readable(tensor.version)) {
     nothing_known(in);
-    in.refuse(why::version, "the capsule has version " + std::to_string(tensor.version.major) + "." +
-                                std::to_string(tensor.version.minor) + " and the hub reads " +
+    in.refuse(why::version, "the capsule has version " + std::to_string(tensor.version.major) +
+                                "." + std::to_string(tensor.version.minor) + " and the hub reads " +
                                 std::to_string(DLPACK_MAJOR_VERSION) +
                                 ".x; export it with max_version=(1, 3)");
     return;
@@ -43,11 +43,11 @@ void describe_capsule(inbound& in, bool immutable) {
       return;
     case capsule_kind::consumed:
       nothing_known(in);
-      in.refuse(why::capsule, "it was consumed already, and a capsule is good for one use; export "
-                              "the array again");
+      in.refuse(why::capsule,
+                "it was consumed already, and a capsule is good for one use; export "
+                "the array again");
       return;
-    case capsule_kind::foreign:
-      break;
+    case capsule_kind::foreign: break;
   }
   const char* name = PyCapsule_GetName(capsule);
   PyErr_Clear();
@@ -77,7 +77,8 @@ long as_int(PyObject* object) noexcept {
 }
 
 // Calls a method found on the type: functions directly, other descriptors bound first.
-ref call_method(PyObject* method, PyObject* self, PyObject* const* values, PyObject* names) noexcept {
+ref call_method(PyObject* method, PyObject* self, PyObject* const* values,
+                PyObject* names) noexcept {
   std::array<PyObject*, 5> arguments{nullptr, self};
   const Py_ssize_t keywords = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
   for (Py_ssize_t i = 0; i < keywords; ++i) arguments[static_cast<std::size_t>(i + 2)] = values[i];
@@ -86,9 +87,9 @@ ref call_method(PyObject* method, PyObject* self, PyObject* const* values, PyObj
                                           1 | PY_VECTORCALL_ARGUMENTS_OFFSET, names));
   }
   const descrgetfunc bind = Py_TYPE(method)->tp_descr_get;
-  const ref bound = bind == nullptr ? ref::borrow(method)
-                                    : ref::steal(bind(method, self, reinterpret_cast<PyObject*>(
-                                                                        Py_TYPE(self))));
+  const ref bound =
+      bind == nullptr ? ref::borrow(method)
+                      : ref::steal(bind(method, self, reinterpret_cast<PyObject*>(Py_TYPE(self))));
   if (!bound) return {};
   return ref::steal(PyObject_Vectorcall(bound.get(), arguments.data() + 2,
                                         0 | PY_VECTORCALL_ARGUMENTS_OFFSET, names));
@@ -128,8 +129,8 @@ bool lacks_keyword() noexcept {
   PyErr_Fetch(&type, &value, &traceback);
   PyErr_NormalizeException(&type, &value, &traceback);
   const ref noted = value == nullptr ? ref() : ref::steal(PyException_GetTraceback(value));
-  const bool binding = PyErr_GivenExceptionMatches(type, PyExc_TypeError) && traceback == nullptr &&
-                       !noted;
+  const bool binding =
+      PyErr_GivenExceptionMatches(type, PyExc_TypeError) && traceback == nullptr && !noted;
   PyErr_Restore(type, value, traceback);
   return binding;
 }
@@ -167,15 +168,16 @@ ref call_dlpack(PyObject* method, PyObject* self, const offered_keywords& offere
 // A GPU producer is always told a stream. Until a driver orders it, it is the legacy default
 // stream for an exchange, and none for a look.
 ref stream_argument(const inbound& in) noexcept {
-  return ref::steal(PyLong_FromLong(in.mode == look::borrow && in.desc.source != framework::jax ? -1 : 1));
+  return ref::steal(
+      PyLong_FromLong(in.mode == look::borrow && in.desc.source != framework::jax ? -1 : 1));
 }
 
 bool describe_by_protocol(inbound& in, const requirements& wanted) {
   static PyObject* const stream_name = PyUnicode_InternFromString("stream");
   static PyObject* const version_name = PyUnicode_InternFromString("max_version");
   static PyObject* const copy_name = PyUnicode_InternFromString("copy");
-  static PyObject* const our_version = Py_BuildValue("(ii)", DLPACK_MAJOR_VERSION,
-                                                     DLPACK_MINOR_VERSION);
+  static PyObject* const our_version =
+      Py_BuildValue("(ii)", DLPACK_MAJOR_VERSION, DLPACK_MINOR_VERSION);
   const ref dlpack = ref::borrow(in.entry->dlpack);
   const ref dlpack_device = ref::borrow(in.entry->dlpack_device);
   const bool immutable = in.entry->immutable;
@@ -197,8 +199,9 @@ bool describe_by_protocol(inbound& in, const requirements& wanted) {
     if (on_gpu && lacks_keyword()) {
       PyErr_Clear();
       nothing_known(in);
-      in.refuse(why::stream, "the producer's __dlpack__ takes no stream, so nobody can order its "
-                             "work; synchronize it and pass stream=-1");
+      in.refuse(why::stream,
+                "the producer's __dlpack__ takes no stream, so nobody can order its "
+                "work; synchronize it and pass stream=-1");
       return true;
     }
     return in.refuse_producer_error();

@@ -1,8 +1,8 @@
 #include <dlpack_bridge/python/dtype_object.hpp>
 
-#include <structmember.h>
-
 #include <string>
+
+#include <structmember.h>
 
 #include <dlpack_bridge/python/numpy.hpp>
 #include <dlpack_bridge/python/values.hpp>
@@ -11,8 +11,7 @@ namespace dlpack_bridge::python {
 namespace {
 
 struct dtype_object {
-  PyObject_HEAD
-  dtype value;
+  PyObject_HEAD dtype value;
 };
 
 PyTypeObject* dtype_type_ = nullptr;
@@ -20,9 +19,7 @@ PyObject* known_objects[known_dtypes] = {};
 
 // ---- dtype ---------------------------------------------------------------------------------
 
-dtype value_of(PyObject* object) noexcept {
-  return reinterpret_cast<dtype_object*>(object)->value;
-}
+dtype value_of(PyObject* object) noexcept { return reinterpret_cast<dtype_object*>(object)->value; }
 
 ref allocate_dtype(dtype t) noexcept {
   ref made = ref::steal(dtype_type_->tp_alloc(dtype_type_, 0));
@@ -91,11 +88,12 @@ PyTypeObject* make_dtype_type() noexcept {
   static PyMethodDef methods[] = {{"__reduce__", dtype_reduce, METH_NOARGS, nullptr},
                                   {nullptr, nullptr, 0, nullptr}};
   static PyType_Slot slots[] = {
-      {Py_tp_doc, const_cast<char*>(
-                      "dtype(x, /)\n--\n\nAn element type, from a name or any framework's dtype.\n\n"
-                      "Equal to its name and to NumPy's, torch's and ml_dtypes' dtype of the same "
-                      "elements; hashes as its name.\n\nErrors: TypeError for what is no dtype, "
-                      "ValueError for a dtype the hub does not know.")},
+      {Py_tp_doc,
+       const_cast<char*>(
+           "dtype(x, /)\n--\n\nAn element type, from a name or any framework's dtype.\n\n"
+           "Equal to its name and to NumPy's, torch's and ml_dtypes' dtype of the same "
+           "elements; hashes as its name.\n\nErrors: TypeError for what is no dtype, "
+           "ValueError for a dtype the hub does not know.")},
       {Py_tp_new, reinterpret_cast<void*>(dtype_new)},
       {Py_tp_dealloc, reinterpret_cast<void*>(plain_dealloc)},
       {Py_tp_str, reinterpret_cast<void*>(dtype_str)},

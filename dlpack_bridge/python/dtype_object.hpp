@@ -1,10 +1,9 @@
 #pragma once
 
-#include <dlpack_bridge/python/object.hpp>
-
 #include <optional>
 
 #include <dlpack_bridge/dtype.hpp>
+#include <dlpack_bridge/python/object.hpp>
 
 namespace dlpack_bridge::python {
 

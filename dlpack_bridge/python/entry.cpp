@@ -58,8 +58,7 @@ PyObject* from_dlpack(PyObject*, PyObject* const* args, Py_ssize_t count, PyObje
 PyObject* convert_any(PyObject*, PyObject* const* args, Py_ssize_t count, PyObject* names) {
   if (!check_count("convert", count, 2)) return nullptr;
   requirements wanted;
-  if (names != nullptr &&
-      !read_keywords("convert", args + count, names, every_keyword, wanted)) {
+  if (names != nullptr && !read_keywords("convert", args + count, names, every_keyword, wanted)) {
     return nullptr;
   }
   target_row* row = target_of(args[1]);
@@ -72,29 +71,29 @@ constexpr PyMethodDef vectorcall(const char* name, const char* doc) noexcept {
           METH_FASTCALL | METH_KEYWORDS, doc};
 }
 
-#define DLPACK_BRIDGE_COMMON_DOC                                                                   \
-  "\n\nShares memory when it can and copies only with a reason; plan() says which and why, and "  \
-  "trace() records it.\nThe result keeps the source's memory alive. The GIL is held, and given "  \
-  "away while more than 4 KB are copied.\n\nErrors: NotAnArrayError, ExchangeError, "             \
+#define DLPACK_BRIDGE_COMMON_DOC                                                                 \
+  "\n\nShares memory when it can and copies only with a reason; plan() says which and why, and " \
+  "trace() records it.\nThe result keeps the source's memory alive. The GIL is held, and given " \
+  "away while more than 4 KB are copied.\n\nErrors: NotAnArrayError, ExchangeError, "            \
   "CopyRequiredError (copy=False only), CudaError, ImportError, TypeError, ValueError."
 
 PyMethodDef methods[] = {
-    vectorcall<to_numpy>("to_numpy",
-                         "to_numpy(x, /, *, dtype=None, copy=None, detach=False, order=None, "
-                         "alignment=None, stream=None)\n--\n\n"
-                         "x as a numpy.ndarray; the same as convert(x, \"numpy\")."
-                         DLPACK_BRIDGE_COMMON_DOC),
-    vectorcall<to_torch>("to_torch",
-                         "to_torch(x, /, *, dtype=None, device=None, copy=None, detach=False, "
-                         "readonly=\"copy\", order=None, alignment=None, stream=None)\n--\n\n"
-                         "x as a torch.Tensor; the same as convert(x, \"torch\")."
-                         DLPACK_BRIDGE_COMMON_DOC),
-    vectorcall<convert_any>("convert",
-                            "convert(x, to, /, *, dtype=None, device=None, copy=None, "
-                            "detach=False, readonly=\"copy\", order=None, alignment=None, "
-                            "stream=None)\n--\n\n"
-                            "x as an array of `to`: a framework's name, its module or its array type."
-                            DLPACK_BRIDGE_COMMON_DOC),
+    vectorcall<to_numpy>(
+        "to_numpy",
+        "to_numpy(x, /, *, dtype=None, copy=None, detach=False, order=None, "
+        "alignment=None, stream=None)\n--\n\n"
+        "x as a numpy.ndarray; the same as convert(x, \"numpy\")." DLPACK_BRIDGE_COMMON_DOC),
+    vectorcall<to_torch>(
+        "to_torch",
+        "to_torch(x, /, *, dtype=None, device=None, copy=None, detach=False, "
+        "readonly=\"copy\", order=None, alignment=None, stream=None)\n--\n\n"
+        "x as a torch.Tensor; the same as convert(x, \"torch\")." DLPACK_BRIDGE_COMMON_DOC),
+    vectorcall<convert_any>(
+        "convert",
+        "convert(x, to, /, *, dtype=None, device=None, copy=None, "
+        "detach=False, readonly=\"copy\", order=None, alignment=None, "
+        "stream=None)\n--\n\n"
+        "x as an array of `to`: a framework's name, its module or its array type." DLPACK_BRIDGE_COMMON_DOC),
     vectorcall<asarray>("asarray",
                         "asarray(x, /, *, dtype=None, device=None, copy=None, detach=False, "
                         "order=None, alignment=None, stream=None)\n--\n\n"
@@ -117,8 +116,8 @@ std::string source_name(const inbound& in) {
 PyMethodDef* entry_methods() noexcept { return methods; }
 
 bool initialize_python() noexcept {
-  return initialize_process_state() && initialize_holder_type() && initialize_dtype_type() && initialize_device_type() &&
-         initialize_array_type();
+  return initialize_process_state() && initialize_holder_type() && initialize_dtype_type() &&
+         initialize_device_type() && initialize_array_type();
 }
 
 report make_report(const exchange_report& e) {

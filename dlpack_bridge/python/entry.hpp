@@ -1,10 +1,9 @@
 #pragma once
 
-#include <dlpack_bridge/python/object.hpp>
-
 #include <string>
 #include <vector>
 
+#include <dlpack_bridge/python/object.hpp>
 #include <dlpack_bridge/python/road.hpp>
 
 namespace dlpack_bridge::python {
@@ -33,7 +32,8 @@ report make_report(const exchange_report& e);
 
 /// `plan`: decides and reports, does nothing. Arguments as `convert` takes them: two positional
 /// values and keywords. False with an error set.
-bool plan_exchange(PyObject* x, PyObject* to, PyObject* const* values, PyObject* names, report& out);
+bool plan_exchange(PyObject* x, PyObject* to, PyObject* const* values, PyObject* names,
+                   report& out);
 
 /// Checks `to` and keywords as `convert` does, without an array. False with an error set.
 bool check_arguments(PyObject* to, PyObject* const* values, PyObject* names);

@@ -1,9 +1,9 @@
 #include <dlpack_bridge/python/errors.hpp>
 
-#include <structmember.h>
-
 #include <new>
 #include <stdexcept>
+
+#include <structmember.h>
 
 #include <dlpack_bridge/error.hpp>
 #include <dlpack_bridge/python/process_state.hpp>
@@ -14,8 +14,7 @@ namespace {
 // ---- Reason: a code and a sentence -------------------------------------------------------------
 
 struct reason_object {
-  PyObject_HEAD
-  PyObject* code;
+  PyObject_HEAD PyObject* code;
   PyObject* message;
 };
 
@@ -194,11 +193,12 @@ void raise_refusal(PyObject* type, const std::string& message, const std::vector
 }
 
 void raise_not_an_array(PyObject* object) noexcept {
-  PyErr_Format(state().not_an_array_error,
-               "expected an array, got %.200s: it has neither __dlpack__, a DLPack exchange API, the "
-               "buffer protocol nor an array interface; make an array of it first, e.g. "
-               "numpy.asarray(x)",
-               Py_TYPE(object)->tp_name);
+  PyErr_Format(
+      state().not_an_array_error,
+      "expected an array, got %.200s: it has neither __dlpack__, a DLPack exchange API, the "
+      "buffer protocol nor an array interface; make an array of it first, e.g. "
+      "numpy.asarray(x)",
+      Py_TYPE(object)->tp_name);
 }
 
 void raise_no_driver(const std::string& message, const std::vector<reason>& blockers) noexcept {

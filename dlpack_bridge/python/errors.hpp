@@ -1,10 +1,9 @@
 #pragma once
 
-#include <dlpack_bridge/python/object.hpp>
-
 #include <string>
 #include <vector>
 
+#include <dlpack_bridge/python/object.hpp>
 #include <dlpack_bridge/reason.hpp>
 
 namespace dlpack_bridge::python {

@@ -8,8 +8,7 @@ namespace dlpack_bridge::python {
 namespace {
 
 struct holder_object {
-  PyObject_HEAD
-  owner keep;
+  PyObject_HEAD owner keep;
   live_token token;
 };
 

@@ -1,11 +1,10 @@
 #pragma once
 
-#include <dlpack_bridge/python/object.hpp>
-
 #include <optional>
 #include <string>
 #include <vector>
 
+#include <dlpack_bridge/python/object.hpp>
 #include <dlpack_bridge/python/road.hpp>
 
 namespace dlpack_bridge::python {
@@ -20,7 +19,8 @@ struct array_facts {
   bool readonly = false;
   std::vector<std::string> protocols;
   std::int64_t alignment = 0;  ///< largest power of two that divides the address; 0 when unknown
-  std::vector<std::string> state;  ///< reason codes that hold for it: "requires_grad", "sparse", ...
+  std::vector<std::string>
+      state;  ///< reason codes that hold for it: "requires_grad", "sparse", ...
   std::string summary;
 };
 

@@ -76,7 +76,8 @@ bool read_alignment(PyObject* value, requirements& wanted) noexcept {
   if (bytes == -1 && PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_OverflowError)) return false;
   PyErr_Clear();
   constexpr long long largest = 1LL << 40;
-  if (bytes < 1 || bytes > largest || !std::has_single_bit(static_cast<unsigned long long>(bytes))) {
+  if (bytes < 1 || bytes > largest ||
+      !std::has_single_bit(static_cast<unsigned long long>(bytes))) {
     PyErr_Format(PyExc_ValueError, "alignment is None or a power of two, got %R", value);
     return false;
   }
@@ -97,8 +98,8 @@ bool read_stream_object(PyObject* value, requirements& wanted) noexcept {
     }
     handle = ref::borrow(PyTuple_GET_ITEM(pair.get(), 1));
   } else {
-    handle = attribute_or_none(value, "cuda_stream");             // torch before 2.10
-    if (!handle) handle = attribute_or_none(value, "ptr");        // CuPy before 14
+    handle = attribute_or_none(value, "cuda_stream");       // torch before 2.10
+    if (!handle) handle = attribute_or_none(value, "ptr");  // CuPy before 14
   }
   if (!handle || !PyLong_Check(handle.get())) {
     return wrong_type("stream", "None, an int or a stream object", value);
@@ -136,17 +137,20 @@ struct keyword_row {
 };
 
 // In the order of keyword.
+// clang-format off
 constexpr keyword_row rows[] = {
     {"dtype", read_dtype},       {"device", read_device}, {"copy", read_copy},
     {"detach", read_detach},     {"readonly", read_readonly}, {"order", read_order},
     {"alignment", read_alignment}, {"stream", read_stream},
 };
+// clang-format on
 
 // Keyword names in calls are interned, so that almost every look-up is a comparison of pointers.
 PyObject* const* interned_names() noexcept {
   static const auto names = [] {
     std::array<PyObject*, std::size(rows)> made{};
-    for (std::size_t i = 0; i < made.size(); ++i) made[i] = PyUnicode_InternFromString(rows[i].text);
+    for (std::size_t i = 0; i < made.size(); ++i)
+      made[i] = PyUnicode_InternFromString(rows[i].text);
     return made;
   }();
   return names.data();

@@ -1,16 +1,22 @@
 #pragma once
 
-#include <dlpack_bridge/python/object.hpp>
-
 #include <cstdint>
 
 #include <dlpack_bridge/negotiation.hpp>
+#include <dlpack_bridge/python/object.hpp>
 
 namespace dlpack_bridge::python {
 
 /// The keywords of the conversions; a function takes some of them.
 enum class keyword : std::uint8_t {
-  dtype, device, copy, detach, readonly, order, alignment, stream,
+  dtype,
+  device,
+  copy,
+  detach,
+  readonly,
+  order,
+  alignment,
+  stream,
 };
 
 /// Which keywords a function takes.

@@ -95,8 +95,10 @@ PyObject* wrap_as_ndarray(const tensor_view& view, owner keep, std::uint64_t, fr
   PyArray_Descr* const descr = descriptor_of(view.dtype());
   if (descr == nullptr) {
     if (!PyErr_Occurred()) {
-      PyErr_Format(PyExc_ImportError, "the installed ml_dtypes has no %s; upgrade it: pip install -U "
-                   "ml_dtypes", view.dtype().name().c_str());
+      PyErr_Format(PyExc_ImportError,
+                   "the installed ml_dtypes has no %s; upgrade it: pip install -U "
+                   "ml_dtypes",
+                   view.dtype().name().c_str());
     }
     return nullptr;
   }
@@ -109,10 +111,10 @@ PyObject* wrap_as_ndarray(const tensor_view& view, owner keep, std::uint64_t, fr
   }
   const int flags = view.read_only() ? NPY_ARRAY_CARRAY_RO : NPY_ARRAY_CARRAY;
   Py_INCREF(descr);
-  PyObject* array = PyArray_NewFromDescr(
-      &PyArray_Type, descr, view.ndim(),
-      reinterpret_cast<npy_intp*>(const_cast<extent*>(view.shape().data())),
-      dense ? nullptr : strides, view.data(), flags, nullptr);
+  PyObject* array =
+      PyArray_NewFromDescr(&PyArray_Type, descr, view.ndim(),
+                           reinterpret_cast<npy_intp*>(const_cast<extent*>(view.shape().data())),
+                           dense ? nullptr : strides, view.data(), flags, nullptr);
   if (array == nullptr) return nullptr;
   if (PyArray_SetBaseObject(reinterpret_cast<PyArrayObject*>(array), base.release()) < 0) {
     Py_DECREF(array);

@@ -1,9 +1,8 @@
 #pragma once
 
-#include <dlpack_bridge/python/object.hpp>
-
 #include <optional>
 
+#include <dlpack_bridge/python/object.hpp>
 #include <dlpack_bridge/python/source.hpp>
 
 namespace dlpack_bridge::python {

@@ -85,8 +85,8 @@ bool load_numpy_api() noexcept {
 bool has_ml_dtypes() noexcept {
   const error_guard guard;
   const ref util = ref::steal(PyImport_ImportModule("importlib.util"));
-  const ref spec = util ? ref::steal(PyObject_CallMethod(util.get(), "find_spec", "s", "ml_dtypes"))
-                        : ref();
+  const ref spec =
+      util ? ref::steal(PyObject_CallMethod(util.get(), "find_spec", "s", "ml_dtypes")) : ref();
   PyErr_Clear();
   return spec && spec.get() != Py_None;
 }

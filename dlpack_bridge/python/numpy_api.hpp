@@ -2,9 +2,9 @@
 
 // NumPy's C API and its dtypes, for the files that use it: one table of functions for all of them.
 
-#include <dlpack_bridge/python/object.hpp>
-
 #include <string>
+
+#include <dlpack_bridge/python/object.hpp>
 
 #define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
 #define NPY_TARGET_VERSION NPY_1_23_API_VERSION

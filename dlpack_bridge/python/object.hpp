@@ -1,9 +1,9 @@
 #pragma once
 
 #define PY_SSIZE_T_CLEAN
-#include <Python.h>
-
 #include <utility>
+
+#include <Python.h>
 
 namespace dlpack_bridge::python {
 

@@ -1,10 +1,9 @@
 #pragma once
 
-#include <dlpack_bridge/python/object.hpp>
-
 #include <atomic>
 
 #include <dlpack_bridge/counters.hpp>
+#include <dlpack_bridge/python/object.hpp>
 
 namespace dlpack_bridge::python {
 

@@ -31,7 +31,8 @@ void release_late(void* object, void (*release)(void*) noexcept) noexcept {
   state().counted.pending_releases.fetch_add(1, std::memory_order_relaxed);
   // One pending call for many releases: its queue has 32 places. When it is full the next entry
   // into the hub drains.
-  if (!state().drain_scheduled.exchange(true) && Py_AddPendingCall(drain_as_pending_call, nullptr) != 0) {
+  if (!state().drain_scheduled.exchange(true) &&
+      Py_AddPendingCall(drain_as_pending_call, nullptr) != 0) {
     state().drain_scheduled.store(false);
   }
 }
@@ -55,8 +56,8 @@ void release_guarded(void* object, release_function release) noexcept {
 PyThreadState* only_python_thread() noexcept {
   PyThreadState* const own = PyGILState_GetThisThreadState();
   if (own == nullptr || state().finalizing.load(std::memory_order_acquire)) return nullptr;
-  const bool alone = PyInterpreterState_ThreadHead(own->interp) == own &&
-                     PyThreadState_Next(own) == nullptr;
+  const bool alone =
+      PyInterpreterState_ThreadHead(own->interp) == own && PyThreadState_Next(own) == nullptr;
   return alone ? own : nullptr;
 }
 

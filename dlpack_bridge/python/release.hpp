@@ -1,10 +1,9 @@
 #pragma once
 
-#include <dlpack_bridge/python/object.hpp>
-
 #include <cstdint>
 
 #include <dlpack_bridge/owner.hpp>
+#include <dlpack_bridge/python/object.hpp>
 
 namespace dlpack_bridge::python {
 

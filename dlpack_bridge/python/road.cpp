@@ -143,13 +143,13 @@ PyObject* convert(PyObject* x, const target_row& target, const requirements& wan
 void raise_decision(const inbound& in, const requirements& wanted, const target_row& target,
                     const decision& decided) {
   const std::string text = refusal_text(decided, in.desc, wanted, target.holds);
-  const std::vector<reason> blockers =
-      explain_all(decided.blockers, in.desc, wanted, target.holds);
+  const std::vector<reason> blockers = explain_all(decided.blockers, in.desc, wanted, target.holds);
   if (decided.blockers == reason_set(reason_code::driver) && !target.buffer_errors_only) {
     raise_no_driver(text, blockers);
     return;
   }
-  PyObject* type = decided.only_copy_forbidden ? state().copy_required_error : state().exchange_error;
+  PyObject* type =
+      decided.only_copy_forbidden ? state().copy_required_error : state().exchange_error;
   raise_refusal(type, text, blockers, in.cause.get());
 }
 

@@ -1,10 +1,9 @@
 #pragma once
 
-#include <dlpack_bridge/python/object.hpp>
-
 #include <string>
 
 #include <dlpack_bridge/exchange.hpp>
+#include <dlpack_bridge/python/object.hpp>
 
 namespace dlpack_bridge::python {
 
@@ -32,17 +31,17 @@ struct inbound {
   /// (KeyboardInterrupt, MemoryError and the like); it is set again then.
   bool refuse_producer_error();
 
-  PyObject* object;                  ///< borrowed: the caller holds it
+  PyObject* object;                   ///< borrowed: the caller holds it
   const type_entry* entry = nullptr;  ///< valid until foreign code runs: the cache may move on
   const source_row* row = nullptr;
   look mode = look::take;
   description desc;
-  owner held;        ///< the export or the buffer, when describing made one
-  ref capsule;       ///< what holds an unconsumed managed tensor
-  ref cause;         ///< the producer's exception
+  owner held;              ///< the export or the buffer, when describing made one
+  ref capsule;             ///< what holds an unconsumed managed tensor
+  ref cause;               ///< the producer's exception
   std::string note;        ///< owns the text behind `desc.note`
   std::string dtype_name;  ///< owns the text behind `desc.dtype_name`
-  extent room[128];  ///< shapes and strides that no producer keeps in DLPack's form
+  extent room[128];        ///< shapes and strides that no producer keeps in DLPack's form
 };
 
 /// How a kind of object is described and taken: one row per protocol, found once per type.

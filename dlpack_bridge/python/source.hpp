@@ -1,19 +1,18 @@
 #pragma once
 
 #include <dlpack_bridge/python/object.hpp>
-
 #include <dlpack_bridge/python/road.hpp>
 
 namespace dlpack_bridge::python {
 
 /// What looking at a type once has told.
 struct type_entry {
-  PyTypeObject* type = nullptr;    ///< identity only, no reference
-  unsigned int version_tag = 0;    ///< CPython's: unique, changes when the type or a base changes
+  PyTypeObject* type = nullptr;  ///< identity only, no reference
+  unsigned int version_tag = 0;  ///< CPython's: unique, changes when the type or a base changes
   const source_row* row = nullptr;
   framework origin = framework::other;
-  reason_set always;               ///< states that hold for every object of the type
-  bool immutable = false;          ///< the framework never writes: read-only by contract
+  reason_set always;       ///< states that hold for every object of the type
+  bool immutable = false;  ///< the framework never writes: read-only by contract
   const DLPackExchangeAPI* api = nullptr;
   PyObject* dlpack = nullptr;         ///< `__dlpack__` of the type, borrowed
   PyObject* dlpack_device = nullptr;  ///< `__dlpack_device__` of the type, borrowed

@@ -32,8 +32,8 @@ const target_names* find_framework(framework id) noexcept {
 }
 
 std::string text_of(PyObject* object) noexcept {
-  const char* text = object != nullptr && PyUnicode_Check(object) ? PyUnicode_AsUTF8(object)
-                                                                  : nullptr;
+  const char* text =
+      object != nullptr && PyUnicode_Check(object) ? PyUnicode_AsUTF8(object) : nullptr;
   if (text == nullptr) PyErr_Clear();
   return text == nullptr ? std::string() : std::string(text);
 }
@@ -101,8 +101,8 @@ target_row* target_of(PyObject* to) {
   if (PyType_Check(to)) {
     if (const target_names* row = find_type(to)) return prepared(row->row());
   }
-  PyErr_Format(PyExc_TypeError,
-               "to is a framework's name, its module or its array type, got %R", to);
+  PyErr_Format(PyExc_TypeError, "to is a framework's name, its module or its array type, got %R",
+               to);
   return nullptr;
 }
 

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <dlpack_bridge/python/object.hpp>
-
 #include <dlpack_bridge/python/road.hpp>
 
 namespace dlpack_bridge::python {

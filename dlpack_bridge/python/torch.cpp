@@ -42,8 +42,7 @@ bool check_requires_grad(inbound& in, const requirements& wanted, bool& refused)
 // Lazy bits that DLPack does not know. Only complex tensors can have the conjugate bit.
 bool check_lazy_bits(inbound& in, bool& refused) {
   if (!observe(in, lib.is_neg, why::neg, refused)) return false;
-  return in.desc.view.dtype().code != kDLComplex ||
-         observe(in, lib.is_conj, why::conj, refused);
+  return in.desc.view.dtype().code != kDLComplex || observe(in, lib.is_conj, why::conj, refused);
 }
 
 // torch exports its int1..int7 and uint1..uint7 as 8 bits: the width would be lost.
@@ -63,7 +62,8 @@ void check_narrow_integers(inbound& in) {
 
 const DLTensor* export_by_table(inbound& in, DLTensor& borrowed) noexcept {
   if (in.mode == look::borrow && lib.api->dltensor_from_py_object_no_sync != nullptr) {
-    return lib.api->dltensor_from_py_object_no_sync(in.object, &borrowed) == 0 ? &borrowed : nullptr;
+    return lib.api->dltensor_from_py_object_no_sync(in.object, &borrowed) == 0 ? &borrowed
+                                                                               : nullptr;
   }
   DLManagedTensorVersioned* exported = nullptr;
   if (lib.api->managed_tensor_from_py_object_no_sync(in.object, &exported) != 0) return nullptr;
@@ -156,7 +156,8 @@ bool prepare_torch(target_row& row) {
   const ref module = ref::steal(PyImport_ImportModule("torch"));
   if (!module) return false;
   if (!load_torch(module.get())) {
-    PyErr_SetString(PyExc_ImportError, "the installed torch has no torch.Tensor; reinstall it: pip install torch");
+    PyErr_SetString(PyExc_ImportError,
+                    "the installed torch has no torch.Tensor; reinstall it: pip install torch");
     return false;
   }
   complete_capabilities(row);

@@ -94,7 +94,6 @@ bool load_torch(PyObject* module) noexcept {
   return true;
 }
 
-
 std::string words(PyObject* object) noexcept {
   const ref text = ref::steal(object == nullptr ? nullptr : PyObject_Str(object));
   const char* utf8 = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
@@ -105,7 +104,8 @@ std::string words(PyObject* object) noexcept {
 without_torch_function::without_torch_function() noexcept {
   if (lib.disable_function == nullptr) return;
   const ref made = ref::steal(PyObject_CallNoArgs(lib.disable_function));
-  const ref entered = made ? ref::steal(PyObject_CallMethod(made.get(), "__enter__", nullptr)) : ref();
+  const ref entered =
+      made ? ref::steal(PyObject_CallMethod(made.get(), "__enter__", nullptr)) : ref();
   if (entered) context_ = ref::borrow(made.get());
   else PyErr_Clear();
 }
@@ -113,8 +113,8 @@ without_torch_function::without_torch_function() noexcept {
 without_torch_function::~without_torch_function() {
   if (!context_) return;
   const error_guard guard;
-  const ref left = ref::steal(
-      PyObject_CallMethod(context_.get(), "__exit__", "OOO", Py_None, Py_None, Py_None));
+  const ref left =
+      ref::steal(PyObject_CallMethod(context_.get(), "__exit__", "OOO", Py_None, Py_None, Py_None));
   PyErr_Clear();
 }
 

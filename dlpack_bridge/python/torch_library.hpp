@@ -1,11 +1,10 @@
 #pragma once
 
-#include <dlpack_bridge/python/object.hpp>
-
 #include <cstdint>
 #include <string>
 
 #include <dlpack_bridge/python/descriptor.hpp>
+#include <dlpack_bridge/python/object.hpp>
 #include <dlpack_bridge/python/road.hpp>
 
 namespace dlpack_bridge::python {

@@ -1,11 +1,10 @@
-#include <dlpack_bridge/python/source.hpp>
-
 #include <cstdint>
 #include <cstring>
 #include <string_view>
 
 #include <dlpack_bridge/python/array.hpp>
 #include <dlpack_bridge/python/numpy.hpp>
+#include <dlpack_bridge/python/source.hpp>
 #include <dlpack_bridge/python/torch.hpp>
 
 namespace dlpack_bridge::python {
@@ -30,8 +29,8 @@ std::string_view top_package(PyTypeObject* type) noexcept {
   static PyObject* const module_name = interned("__module__");
   PyObject* module = nullptr;
   if (type->tp_flags & Py_TPFLAGS_HEAPTYPE) module = type_attribute(type, module_name);
-  const char* text = module != nullptr && PyUnicode_Check(module) ? PyUnicode_AsUTF8(module)
-                                                                  : type->tp_name;
+  const char* text =
+      module != nullptr && PyUnicode_Check(module) ? PyUnicode_AsUTF8(module) : type->tp_name;
   if (text == nullptr) {
     PyErr_Clear();
     return {};

@@ -3,7 +3,8 @@
 namespace dlpack_bridge::python {
 
 ref text(const std::string& value) noexcept {
-  return ref::steal(PyUnicode_FromStringAndSize(value.data(), static_cast<Py_ssize_t>(value.size())));
+  return ref::steal(
+      PyUnicode_FromStringAndSize(value.data(), static_cast<Py_ssize_t>(value.size())));
 }
 
 std::optional<std::string_view> utf8(PyObject* object) noexcept {

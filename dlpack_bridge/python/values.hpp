@@ -1,10 +1,10 @@
 #pragma once
 
-#include <dlpack_bridge/python/object.hpp>
-
 #include <optional>
 #include <string>
 #include <string_view>
+
+#include <dlpack_bridge/python/object.hpp>
 
 namespace dlpack_bridge::python {
 
