@@ -68,7 +68,7 @@ std::string unnamed_dtype_remedy(std::string_view name) {
   }
   if (has("structured")) return "; exchange its fields one by one, x[\"name\"]";
   if (has("datetime64") || has("timedelta64")) return "; pass x.view(\"int64\")";
-  if (has("torch.")) return "; convert it in torch first, x.to(...)";
+  if (has("torch.")) return "; pass its bytes, x.view(torch.uint8)";
   if (has("float128") || has("complex256") || has("longdouble")) {
     return "; pass x.astype(\"float64\") or x.astype(\"complex128\")";
   }
@@ -113,12 +113,17 @@ std::string dtype_text(const description& s, const requirements& r, const capabi
            ", bits=" + std::to_string(from.bits) + ", lanes=" + std::to_string(from.lanes) +
            " is not known to this version; export it as a known dtype";
   }
+  if (s.padded && from.is_packed()) {
+    return from.name() + " with each element padded to a byte is not exchanged; export it packed";
+  }
   if (r.bits && !bits_of(from)) {
     return from.name() + " has no unsigned integer of the same width; leave dtype=\"bits\" out";
   }
   const dtype to = r.bits ? *bits_of(from) : r.dtype.value_or(from);
   if (!t.dtypes.contains(id_of(to))) return missing_dtype_text(from, to, t);
-  if (packed_dtypes.contains(id_of(to))) return packed_text(to);
+  if (packed_dtypes.contains(id_of(to)) && to != from) {
+    return from.name() + " is never packed into " + to.name() + " by guess; pass another dtype=";
+  }
   if (packed_dtypes.contains(id_of(from))) return packed_text(from);
   return "dtype " + from.name() + " becomes " + to.name() + "; leave dtype= out to share";
 }
@@ -200,7 +205,9 @@ std::string readonly_text(const description& s, const requirements& r, const cap
            "or let the hub hand it to JAX: db.convert(x, \"jax\")";
   }
   return std::string(what) + " and " + std::string(t.name) + " cannot say so; pass " +
-         (r.readonly == readonly_policy::error ? "readonly=\"copy\" to copy it or " : "") +
+         (r.readonly == readonly_policy::error && r.copy != copy_policy::never
+              ? "readonly=\"copy\" to copy it or "
+              : "") +
          "readonly=\"share\" to share it and not write";
 }
 
@@ -263,7 +270,8 @@ std::string base_text(reason_code code, const description& s, const requirements
     case reason_code::capture: return ends_in_note("a CUDA graph capture is in progress", s);
     case reason_code::driver:
       return "no CUDA driver answers on this machine; keep the data on the CPU";
-    case reason_code::producer: return ends_in_note("the producer failed", s);
+    case reason_code::producer:
+      return ends_in_note("the producer failed", s) + "; mend it, or export the array another way";
   }
   return "unknown";
 }

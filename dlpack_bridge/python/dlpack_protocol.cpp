@@ -52,8 +52,9 @@ void describe_capsule(inbound& in, bool immutable) {
   const char* name = PyCapsule_GetName(capsule);
   PyErr_Clear();
   nothing_known(in);
-  in.refuse(why::capsule, "a capsule named \"" + std::string(name == nullptr ? "" : name) +
-                              "\" is no DLPack capsule");
+  in.refuse(why::capsule,
+            "a capsule named \"" + std::string(name == nullptr ? "" : name) +
+                "\" is no DLPack capsule; pass one named \"dltensor\" or \"dltensor_versioned\"");
 }
 
 bool describe_raw_capsule(inbound& in, const requirements&) {
@@ -210,7 +211,8 @@ bool describe_by_protocol(inbound& in, const requirements& wanted) {
     const std::string got = Py_TYPE(in.capsule.get())->tp_name;
     in.capsule = ref();
     nothing_known(in);
-    in.refuse(why::capsule, "__dlpack__ returned a " + got + " instead of a capsule");
+    in.refuse(why::capsule, "__dlpack__ returned an object of type " + got +
+                                "; mend the producer to return a DLPack capsule");
     return true;
   }
   describe_capsule(in, immutable);

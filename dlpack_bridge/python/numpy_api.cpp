@@ -131,7 +131,7 @@ std::string dtype_words(PyArray_Descr* descr) {
     return "unknown";
   }
   std::string name = words;
-  if (descr->type_num == NPY_VOID) name = "structured " + name;
+  if (PyDataType_HASFIELDS(descr)) name.insert(0, "structured ");
   return name;
 }
 

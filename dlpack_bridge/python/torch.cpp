@@ -188,10 +188,18 @@ PyObject* wrap_as_tensor(const tensor_view& view, owner keep, std::uint64_t flag
   return nullptr;
 }
 
+// A subclass keeps its type where its own detach works; where `__torch_function__` is in the way it
+// is torch's.
+PyObject* detached(PyObject* tensor) noexcept {
+  PyObject* alias = PyObject_CallMethod(tensor, "detach", nullptr);
+  if (alias != nullptr || !PyErr_ExceptionMatches(PyExc_Exception)) return alias;
+  PyErr_Clear();
+  const without_torch_function plain;
+  return PyObject_CallMethod(tensor, "detach", nullptr);
+}
+
 PyObject* same_tensor(inbound& in, const requirements& wanted) {
-  if (wanted.detach && in.desc.state.contains(why::requires_grad)) {
-    return PyObject_CallMethod(in.object, "detach", nullptr);
-  }
+  if (wanted.detach && in.desc.state.contains(why::requires_grad)) return detached(in.object);
   Py_INCREF(in.object);
   return in.object;
 }

@@ -40,14 +40,10 @@ bool is_complex(dtype_id id) { return complex_dtypes.contains(id); }
 
 dtype_id part_of(dtype_id id) {
   switch (id) {
-    case dtype_id::complex32:
-      return dtype_id::float16;
-    case dtype_id::complex64:
-      return dtype_id::float32;
-    case dtype_id::complex128:
-      return dtype_id::float64;
-    default:
-      return id;
+    case dtype_id::complex32: return dtype_id::float16;
+    case dtype_id::complex64: return dtype_id::float32;
+    case dtype_id::complex128: return dtype_id::float64;
+    default: return id;
   }
 }
 
@@ -60,24 +56,15 @@ struct small_float {
 
 small_float format_of(dtype_id id) {
   switch (id) {
-    case dtype_id::float16:
-      return {16, 10, 15, true, true};
-    case dtype_id::bfloat16:
-      return {16, 7, 127, true, true};
-    case dtype_id::float8_e3m4:
-      return {8, 4, 3, true, true};
-    case dtype_id::float8_e4m3:
-      return {8, 3, 7, true, true};
-    case dtype_id::float8_e4m3b11fnuz:
-      return {8, 3, 11, false, false};
-    case dtype_id::float8_e4m3fn:
-      return {8, 3, 7, false, true};
-    case dtype_id::float8_e4m3fnuz:
-      return {8, 3, 8, false, false};
-    case dtype_id::float8_e5m2:
-      return {8, 2, 15, true, true};
-    default:
-      return {8, 2, 16, false, false};  // float8_e5m2fnuz
+    case dtype_id::float16: return {16, 10, 15, true, true};
+    case dtype_id::bfloat16: return {16, 7, 127, true, true};
+    case dtype_id::float8_e3m4: return {8, 4, 3, true, true};
+    case dtype_id::float8_e4m3: return {8, 3, 7, true, true};
+    case dtype_id::float8_e4m3b11fnuz: return {8, 3, 11, false, false};
+    case dtype_id::float8_e4m3fn: return {8, 3, 7, false, true};
+    case dtype_id::float8_e4m3fnuz: return {8, 3, 8, false, false};
+    case dtype_id::float8_e5m2: return {8, 2, 15, true, true};
+    default: return {8, 2, 16, false, false};  // float8_e5m2fnuz
   }
 }
 
@@ -474,6 +461,7 @@ constexpr arrangement arrangements[] = {
     {"every second", false, 2},
     {"every third, backward", false, 3, 0, true},
     {"backward", false, 1, 0, true},
+    {"column-major, backward", true, 1, 0, true},
     {"padded", false, 1, 8},
     {"padded by one byte", false, 1, 1},
     {"column-major, backward, padded by one byte", true, 1, 1, true, 3},
@@ -922,6 +910,29 @@ TEST_CASE("elements of unknown meaning are neither swapped nor negated", "[copy]
   const strided_memory to{out, nullptr, dtype(kDLFloat, 24)};
   CHECK_THROWS_AS(copy(shape, 1, from, to, {.swap_bytes = true}), std::invalid_argument);
   CHECK_THROWS_AS(copy(shape, 1, from, to, {.negate = true}), std::invalid_argument);
+  const dtype odd(kDLComplex, 24);
+  CHECK_THROWS_AS(copy(shape, 1, {in, nullptr, odd}, {out, nullptr, odd}, {.conjugate = true}),
+                  std::invalid_argument);
+}
+
+TEST_CASE("every lane of an element is changed", "[copy]") {
+  const extent shape[] = {1};
+  const std::complex<float> in[] = {{1, 2}, {3, 4}};
+  std::complex<float> out[2];
+  const dtype two(kDLComplex, 64, 2);
+  copy(shape, 1, {const_cast<std::complex<float>*>(in), nullptr, two}, {out, nullptr, two},
+       {.conjugate = true, .negate = true});
+  CHECK(out[0] == std::complex<float>(-1, 2));
+  CHECK(out[1] == std::complex<float>(-3, 4));
+}
+
+TEST_CASE("elements without a bit are nothing to copy", "[copy]") {
+  const extent shape[] = {3};
+  std::byte in[4]{}, out[4]{std::byte{1}};
+  for (const dtype type : {dtype(kDLFloat, 0), dtype(kDLFloat, 32, 0)}) {
+    copy(shape, 1, {in, nullptr, type}, {out, nullptr, type});
+    CHECK(out[0] == std::byte{1});
+  }
 }
 
 TEST_CASE("packed elements are copied between contiguous arrays only", "[copy]") {

@@ -244,3 +244,34 @@ def test_handle_type_devices_keep_their_byte_offset():
     source = export(shape=(2,), device=(8, 0), byte_offset=16)
     fields = lab.read(db.asarray(source.capsule()).__dlpack__(max_version=(1, 3)))
     assert (fields["data"], fields["byte_offset"], fields["device"]) == (source.address, 16, (8, 0))
+
+
+HUGE = [2**31, 2**63, 2**70]
+
+
+@pytest.mark.parametrize("stream", [2**63, 2**64, 2**70, -(2**63) - 1, -(2**70)])
+def test_a_stream_beyond_64_bits_is_a_stream_all_the_same(stream):
+    with refuses("stream"):
+        six().__dlpack__(stream=stream)
+
+
+@pytest.mark.parametrize("huge", HUGE)
+def test_a_huge_version_is_a_version(huge):
+    array = six()
+    for max_version in ((huge, 0), (1, huge), (huge, huge)):
+        fields = lab.read(array.__dlpack__(max_version=max_version))
+        assert (fields["name"], fields["version"]) == ("dltensor_versioned", (1, 3))
+    for max_version in ((-huge, 0), (0, huge)):
+        assert lab.read(array.__dlpack__(max_version=max_version))["name"] == "dltensor"
+
+
+@pytest.mark.parametrize("huge", [*HUGE, -(2**31) - 1, -(2**70), 2**32 + 1])
+def test_a_huge_device_is_refused_and_never_another_one(huge):
+    for device in ((huge, 0), (1, huge)):
+        for call in (
+            lambda: six().__dlpack__(dl_device=device),  # noqa: B023
+            lambda: db.from_dlpack(np.zeros(3), device=device),  # noqa: B023
+            lambda: db.to_torch(np.zeros(3), device=device),  # noqa: B023
+        ):
+            with pytest.raises((ValueError, BufferError)):
+                call()

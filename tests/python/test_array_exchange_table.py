@@ -1,5 +1,7 @@
 """`Array.__dlpack_c_exchange_api__`: every pointer of the table, called from C."""
 
+import ctypes
+
 import dlpack_lab as lab
 import isolated
 import numpy as np
@@ -207,3 +209,109 @@ def test_other_libraries_take_arrays_through_the_table():
     array = db.asarray(np.arange(6, dtype="f4"))
     taken = tvm_ffi.from_dlpack(array)
     assert np.from_dlpack(taken).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("strides", [(0, 1), (2, 1), (1, 1), (0, 0)])
+def test_an_imported_tensor_that_overlaps_itself_is_read_only(strides):
+    source = export(np.arange(16.0), "float64", shape=(3, 4), strides=strides)
+    array = lab.api_import(TABLE, source.owned())
+    assert array.readonly and not array.copied
+    assert (array.data_ptr, array.strides) == (source.address, strides)
+    assert not db.to_numpy(array).flags.writeable
+    assert source.deleter_calls == 0
+    del array
+    assert source.deleter_calls == 1
+
+
+@pytest.mark.parametrize("ndim", [65, 66, 1000])
+def test_import_of_too_many_axes_is_refused(ndim):
+    source = export([1.0], shape=(1,) * ndim)
+    owned = source.owned()
+    with pytest.raises(BufferError, match=str(ndim)):
+        lab.api_import(TABLE, owned)
+    assert owned.alive and source.deleter_calls == 0
+    owned.release()
+    assert source.deleter_calls == 1
+
+
+def test_import_of_64_axes_works():
+    source = export([1.0], shape=(1,) * 64)
+    array = lab.api_import(TABLE, source.owned())
+    assert array.ndim == 64 and array.data_ptr == source.address
+    del array
+    assert source.deleter_calls == 1
+
+
+@pytest.mark.parametrize("fields", [{"misalign": 1}, {"misalign": 2}, {"byte_offset": 2}])
+def test_import_of_a_misaligned_address_is_a_copy(fields):
+    values = np.arange(4, dtype="f4")
+    if "byte_offset" in fields:  # the same elements, two bytes further on
+        shifted = np.frombuffer(b"\0\0" + values.tobytes() + b"\0\0", dtype="u1")
+        source = lab.Export(shifted, (4,), dtype=(2, 32, 1), **fields)
+    else:
+        source = export(values, **fields)
+    array = lab.api_import(TABLE, source.owned())
+    assert array.copied and not array.readonly
+    assert array.data_ptr % 4 == 0
+    assert db.to_numpy(array).tolist() == [0, 1, 2, 3]
+    assert source.deleter_calls == 1
+    del array
+    assert source.deleter_calls == 1
+
+
+class Prototype(ctypes.Structure):
+    """A DLTensor."""
+
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("device", ctypes.c_int32 * 2),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    ]
+
+
+SET_ERROR = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p)
+ALLOCATE = ctypes.PYFUNCTYPE(
+    ctypes.c_int,
+    ctypes.POINTER(Prototype),
+    ctypes.POINTER(ctypes.c_void_p),
+    ctypes.c_void_p,
+    SET_ERROR,
+)
+
+
+def allocate(ndim, shape):
+    """Calls the allocator: (status, whether it gave a tensor, what it told the callback)."""
+    pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    header = 2 * 4 + ctypes.sizeof(ctypes.c_void_p)  # version and previous table
+    table = pointer_of(TABLE, b"dlpack_exchange_api")
+    function = ALLOCATE(ctypes.c_void_p.from_address(table + header).value)
+    told = []
+    report = SET_ERROR(lambda context, kind, message: told.append((kind, message)))
+    extents = None if shape is None else (ctypes.c_int64 * len(shape))(*shape)
+    prototype = Prototype(device=(ctypes.c_int32 * 2)(*CPU), ndim=ndim, code=2, bits=32, lanes=1)
+    if extents is not None:
+        prototype.shape = ctypes.cast(extents, ctypes.POINTER(ctypes.c_int64))
+    made = ctypes.c_void_p()
+    status = function(ctypes.byref(prototype), ctypes.byref(made), None, report)
+    return status, made.value is not None, told
+
+
+@pytest.mark.parametrize(
+    "ndim, shape", [(1, None), (3, None), (-1, None), (-1, (3,)), (-(2**31), None)]
+)
+def test_a_malformed_prototype_is_reported_once(ndim, shape):
+    status, made, told = isolated.forked(lambda: allocate(ndim, shape))
+    assert status != 0 and not made
+    ((kind, message),) = told
+    assert kind and message
+
+
+def test_a_prototype_without_axes_needs_no_shape():
+    assert isolated.forked(lambda: allocate(0, None)) == (0, True, [])

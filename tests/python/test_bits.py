@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import samples
 import torch
-from checks import address, bits, codes, plan_of, refuses
+from checks import address, bits, codes, live, plan_of, refuses
 from producers import export
 
 import dlpack_bridge as db
@@ -129,3 +129,44 @@ def test_without_ml_dtypes_the_error_names_three_ways_out(dtype, unsigned):
 def test_the_plan_of_bits_gives_no_reason():
     t = torch.zeros(3, dtype=torch.bfloat16)
     assert codes(plan_of(t, "numpy", dtype="bits").reasons) == set()
+
+
+IS_SUBBYTE_TYPE_PADDED = 4
+
+
+def padded(shape=(4,), dtype=(17, 4, 1)):
+    """Each element of a narrow type in a byte of its own."""
+    return export(np.arange(16), "uint8", shape=shape, dtype=dtype, flags=IS_SUBBYTE_TYPE_PADDED)
+
+
+@pytest.mark.parametrize("dtype", [(17, 4, 1), (15, 6, 1), (16, 6, 1)])
+@pytest.mark.parametrize("shape", [(4,), (2, 8)])
+@pytest.mark.parametrize(
+    "to, keywords",
+    [
+        ("numpy", {"dtype": "bits"}),
+        ("numpy", {"dtype": "bits", "copy": True}),
+        ("torch", {"dtype": "bits"}),
+        ("array", {"dtype": "bits"}),
+        ("numpy", {"copy": True}),
+        ("torch", {"copy": True}),
+        ("array", {"copy": True}),
+        ("numpy", {"dtype": "float32"}),
+        ("array", {"dtype": "float32"}),
+        ("numpy", {}),
+    ],
+)
+def test_padded_elements_are_not_read_as_packed_ones(to, keywords, shape, dtype):
+    source, before = padded(shape, dtype), live()
+    with refuses("dtype"):
+        db.convert(source.capsule(), to, **keywords)
+    assert "dtype" in codes(plan_of(source.capsule(), to, **keywords).blockers)
+    assert source.exports == source.deleter_calls == 2
+    assert live() == before
+
+
+@pytest.mark.parametrize("to", ["numpy", "torch", "array"])
+def test_bits_is_no_remedy_for_padded_elements(to):
+    with refuses("dtype") as caught:
+        db.convert(padded().capsule(), to, copy=True)
+    assert 'dtype="bits"' not in str(caught.value)

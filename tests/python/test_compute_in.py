@@ -1,11 +1,13 @@
 """`@compute_in("torch")`: array arguments go in, results come back where the first came from."""
 
+import dataclasses
 import inspect
 
 import numpy as np
 import pytest
 import torch
 from checks import address, refuses
+from producers import export
 
 import dlpack_bridge as db
 
@@ -120,3 +122,55 @@ def test_methods_can_be_decorated():
             return x * self.factor
 
     assert Model().apply(np.ones(2)).tolist() == [3, 3]
+
+
+@dataclasses.dataclass
+class Batch:
+    values: object
+    label: str = "batch"
+
+
+@pytest.mark.parametrize("versioned", [True, False])
+def test_a_capsule_can_be_the_first_argument(versioned):
+    source = export(versioned=versioned)
+    result = double(source.capsule())
+    assert type(result) is db.Array
+    assert db.to_numpy(result).tolist() == [0, 2, 4, 6, 8, 10]
+    assert source.exports == 1
+    del result
+    assert source.deleter_calls == 1
+
+
+def test_results_go_home_to_a_capsule_whose_arguments_come_after():
+    result = add(export().capsule(), torch.ones(6))
+    assert type(result) is db.Array and db.to_numpy(result).tolist() == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("scalar", [np.float64(2.5), np.int16(2), np.complex64(2j)])
+def test_a_numpy_scalar_comes_home_to_numpy(scalar):
+    result = double(scalar)
+    assert isinstance(result, (np.ndarray, np.generic))
+    assert result.dtype == scalar.dtype and result[()] == scalar * 2
+
+
+@pytest.mark.parametrize("make, kind", [(np.ones, np.ndarray), (torch.ones, torch.Tensor)])
+def test_the_arrays_of_a_dataclass_are_arguments_and_results(make, kind):
+    seen = []
+
+    @db.compute_in("array")
+    def apply(batch):
+        seen.append((type(batch), type(batch.values), batch.label))
+        return batch.values
+
+    @db.compute_in("array")
+    def rebuild(batch):
+        return Batch(batch.values, "rebuilt")
+
+    batch = Batch(make(3))
+    result = apply(batch)
+    assert seen == [(Batch, db.Array, "batch")]
+    assert type(result) is kind and address(result) == address(batch.values)
+    rebuilt = rebuild(batch)
+    assert type(rebuilt) is Batch and rebuilt.label == "rebuilt"
+    assert type(rebuilt.values) is kind and address(rebuilt.values) == address(batch.values)
+    assert type(batch.values) is kind

@@ -1,5 +1,6 @@
 """`copy=`: None shares or copies with a reason, False shares or raises, True never overlaps."""
 
+import isolated
 import numpy as np
 import pytest
 import samples
@@ -150,3 +151,40 @@ def test_copies_of_any_layout_have_the_same_elements(layout):
     a = samples.PLAIN_LAYOUTS[layout]()
     for to in ("numpy", "torch", "array"):
         assert_same_elements(db.convert(a, to, copy=True), a)
+
+
+@pytest.mark.parametrize("to", ["numpy", "torch", "array"])
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"dtype": "float64"},
+        {"dtype": "complex128"},
+        {"dtype": "bits", "copy": True},
+        {"copy": True},
+    ],
+)
+@pytest.mark.parametrize("size", [2**58, 2**59, 2**60, 2**61, 2**62, 2**63 - 1])
+def test_a_broadcast_array_that_grows_beyond_all_memory_is_an_error(size, keywords, to):
+    def attempt():
+        a = np.broadcast_to(np.zeros(1, "i1"), (size,))
+        plan = plan_of(a, to, **keywords)
+        assert plan.action in ("copy", "refuse") and plan.nbytes >= 0
+        before = db.stats()
+        with pytest.raises((MemoryError, db.ExchangeError)):
+            db.convert(a, to, **keywords)
+        after = db.stats()
+        return (after.copies, after.copied_bytes) == (before.copies, before.copied_bytes)
+
+    assert isolated.forked(attempt)
+
+
+@pytest.mark.parametrize("shape", [(2**31, 2**31), (2**20, 2**20, 2**20), (3, 2**60)])
+def test_a_broadcast_array_of_several_axes_beyond_all_memory_is_an_error(shape):
+    def attempt():
+        a = np.broadcast_to(np.zeros((), "i1"), shape)
+        for to in ("numpy", "torch", "array"):
+            with pytest.raises((MemoryError, db.ExchangeError)):
+                db.convert(a, to, dtype="complex128")
+        return True
+
+    assert isolated.forked(attempt)

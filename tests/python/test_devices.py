@@ -1,5 +1,8 @@
 """Devices: the host by every name, pinned memory, and labels that no adapter serves."""
 
+import copy as copy_module
+import ctypes
+
 import dlpack_lab as lab
 import isolated
 import numpy as np
@@ -142,3 +145,69 @@ def test_a_cuda_error_has_a_name_and_a_code():
         assert error.name.startswith("CUDA_ERROR") and isinstance(error.code, int)
     except db.ExchangeError as error:
         assert codes(error.blockers) & {"driver", "device"}
+
+
+def driver_answers():
+    try:
+        return ctypes.CDLL("libcuda.so.1").cuInit(0) == 0
+    except OSError:
+        return False
+
+
+without_driver = pytest.mark.skipif(driver_answers(), reason="a CUDA driver answers here")
+
+
+def pinned_array(columns=3):
+    """Two axes in Fortran order, labelled as pinned memory."""
+    made = export(np.arange(4.0 * columns), shape=(4, columns), strides=(1, 4), device=PINNED)
+    return db.asarray(made.capsule())
+
+
+PINNED_COPIES = {
+    "copy=True": lambda array: db.asarray(array, copy=True),
+    "copy=True on the host": lambda array: db.asarray(array, copy=True, device="cpu"),
+    "order": lambda array: db.asarray(array, order="C"),
+    "dtype": lambda array: db.asarray(array, dtype="float64"),
+    "deepcopy": copy_module.deepcopy,
+    "export": lambda array: db.from_dlpack(array.__dlpack__(copy=True, max_version=(1, 3))),
+    "from_dlpack": lambda array: db.from_dlpack(array, copy=True),
+}
+
+
+@without_driver
+@pytest.mark.parametrize("way", PINNED_COPIES)
+def test_a_copy_of_pinned_memory_is_host_memory_where_there_is_no_driver(way):
+    array = pinned_array()
+    assert array.device == PINNED
+    result = PINNED_COPIES[way](array)
+    assert result.device == "cpu" and result.c_contiguous and not result.readonly
+    assert not db.shares_memory(result, array)
+    assert db.to_numpy(result).tolist() == db.to_numpy(array).tolist()
+    assert db.to_numpy(result)[1, 2] == 9
+
+
+@without_driver
+@pytest.mark.parametrize("way", ["copy=True", "deepcopy", "dtype", "export"])
+def test_a_copy_of_empty_pinned_memory_is_host_memory_too(way):
+    result = PINNED_COPIES[way](pinned_array(0))
+    assert result.device == "cpu" and result.shape == (4, 0)
+
+
+@without_driver
+@pytest.mark.parametrize(
+    "make, keywords",
+    [
+        (lambda: np.zeros(3), {}),
+        (lambda: np.zeros((3, 0)), {}),
+        (lambda: torch.zeros(3), {}),
+        (pinned_array, {"copy": True}),
+        (pinned_array, {"order": "C"}),
+        (pinned_array, {"dtype": "float64"}),
+    ],
+)
+def test_pinned_memory_is_not_made_without_a_driver(make, keywords):
+    with pytest.raises(db.CudaError) as caught:
+        db.asarray(make(), device="cuda_host", **keywords)
+    assert caught.value.name.startswith("CUDA_ERROR") and isinstance(caught.value.code, int)
+    plan = plan_of(make(), "array", device="cuda_host", **keywords)
+    assert codes(plan.blockers) == {"driver"}

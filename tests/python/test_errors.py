@@ -3,13 +3,15 @@
 import re
 
 import dlpack_lab as lab
+import ml_dtypes
 import numpy as np
 import pytest
 import samples
 import torch
 import torch_states
-from checks import address, codes, needs_copy, refuses
-from producers import Raising, export
+from cases import CASES
+from checks import address, codes, needs_copy, plan_of, refuses
+from producers import Raising, Returning, export
 
 import dlpack_bridge as db
 
@@ -201,3 +203,154 @@ def test_a_failed_call_changes_nothing():
         with pytest.raises(db.ExchangeError):
             db.to_torch(a, **keywords)
     assert (a == keep[0]).all() and (a.strides, address(a)) == keep[1:]
+
+
+# How a remedy begins; it stands after the fact, behind a semicolon, a colon or a comma.
+REMEDY = re.compile(
+    r"[;:,] (or )?(pass|leave|take|exchange|materialize|convert|install|move|mend|export|give|make"
+    r"|keep|ask|reshape|reinstall|release|wait|call|check|let|use|see|look) "
+)
+
+
+MESSAGES = {
+    "rocm": (lambda: np.zeros(3), "torch", {"device": "rocm"}, "device="),
+    "rocm for NumPy": (lambda: np.zeros(3), "numpy", {"device": "rocm"}, "device="),
+    "rocm for the hub": (lambda: np.zeros(3), "array", {"device": "rocm"}, "device="),
+    "Metal": (lambda: export(device=(8, 0)).capsule(), "numpy", {}, "CPU"),
+    "mkldnn": (torch_states.REFUSED_SOMEHOW["mkldnn"], "numpy", {}, "to_dense()"),
+    "zero tensor": (torch_states.REFUSED_SOMEHOW["zero tensor"], "numpy", {}, "clone()"),
+    "masked": (lambda: np.ma.zeros(3), "torch", {}, "filled("),
+    "consumed capsule": (lambda: consumed(), "numpy", {}, "again"),
+    "no capsule": (lambda: Returning(3), "numpy", {}, ""),
+    "NULL data": (lambda: lab.Export(None, (3,)).capsule(), "numpy", {}, ""),
+    "too many axes": (lambda: export([1.0], shape=(1,) * 65).capsule(), "numpy", {}, "reshape"),
+    "stream": (lambda: np.zeros(3), "torch", {"stream": 0}, "None"),
+    "bits of 128": (lambda: np.zeros(3, "c16"), "numpy", {"dtype": "bits"}, "dtype="),
+    "copied by the producer": (
+        lambda: export(flags=2).capsule(),
+        "numpy",
+        {"copy": False},
+        "copy=None",
+    ),
+    **{
+        f"{name} to numpy": (make, "numpy", {}, {"sparse": "to_dense()"}.get(code, ""))
+        for name, (code, make) in torch_states.REFUSED.items()
+    },
+    **{
+        f"{name} to torch": (lambda name=name: samples.refused_numpy()[name], "torch", {}, "")
+        for name in samples.refused_numpy()
+    },
+    **{
+        name: (case.make, case.to, case.keywords, "")
+        for name, case in CASES.items()
+        if case.action == "refuse"
+    },
+}
+
+
+def consumed():
+    capsule = export().capsule()
+    db.to_numpy(capsule)
+    return capsule
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_every_blocker_tells_a_remedy_after_the_fact(name):
+    make, to, keywords, words = MESSAGES[name]
+    plan = plan_of(make(), to, **keywords)
+    assert plan.action == "refuse"
+    for blocker in plan.blockers:
+        assert REMEDY.search(blocker.message), blocker.message
+        assert "\n" not in blocker.message
+    assert words in str(plan), str(plan)
+
+
+def test_a_structured_array_goes_field_by_field():
+    x = np.zeros(2, dtype=[("a", "i4"), ("b", "f8")])
+    assert 'x["name"]' in message_of(lambda: db.to_torch(x))
+    assert db.to_torch(x["a"]).tolist() == [0, 0]
+
+
+def test_raw_bytes_have_no_fields_to_go_by():
+    assert "field" not in message_of(lambda: db.to_torch(np.zeros(2, "V3")))
+
+
+@pytest.mark.parametrize("dtype", ["M8[s]", "m8[ns]"])
+def test_times_go_as_integers(dtype):
+    x = np.ones(3, dtype)
+    assert 'x.view("int64")' in message_of(lambda: db.to_torch(x))
+    assert db.to_torch(x.view("int64")).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["int4", "uint4", "bits8"])
+def test_the_remedy_for_a_type_that_torch_cannot_convert_is_a_view(name):
+    if not hasattr(torch, name):
+        pytest.skip(f"this torch has no {name}")
+    x = torch.ones(4, dtype=torch.uint8).view(getattr(torch, name))
+    text = message_of(lambda: db.to_numpy(x))
+    try:
+        x.to(torch.uint8)
+    except NotImplementedError:
+        assert "x.to(" not in text and "x.view(" in text, text
+    assert db.to_numpy(x.view(torch.uint8)).tolist() == [1, 1, 1, 1]
+
+
+def named_keywords(text):
+    """Every keyword="value" that a message names."""
+    return [{key: value} for key, value in re.findall(r'\b(\w+)="([^"]+)"', text)]
+
+
+NAMED = {
+    "complex32": (torch_states.half_complex, "numpy", {}),
+    "float8_e3m4": (lambda: np.zeros(3, ml_dtypes.float8_e3m4), "torch", {}),
+    "packed float4": (
+        lambda: torch.zeros(3, dtype=torch.uint8).view(torch.float4_e2m1fn_x2),
+        "numpy",
+        {},
+    ),
+    "read-only as an error": (lambda: frozen(), "torch", {"readonly": "error"}),
+    "read-only as an error, no copy": (
+        lambda: frozen(),
+        "torch",
+        {"readonly": "error", "copy": False},
+    ),
+    "read-only, no copy": (lambda: frozen(), "torch", {"copy": False}),
+}
+
+
+def frozen():
+    a = np.arange(3.0)
+    a.flags.writeable = False
+    return a
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_every_keyword_that_a_message_names_makes_the_same_call_work(name):
+    make, to, keywords = NAMED[name]
+    x = make()
+    text = message_of(lambda: db.convert(x, to, **keywords))
+    ways = named_keywords(text)
+    assert ways, text
+    for way in ways:
+        if way == {"readonly": "copy"} and "copy=None" in text:
+            way["copy"] = None
+        db.convert(x, to, **{**keywords, **way})
+
+
+def test_readonly_as_an_error_is_not_mended_by_copy_none_alone():
+    text = message_of(lambda: db.to_torch(frozen(), readonly="error", copy=False))
+    assert 'readonly="share"' in text
+    assert not text.endswith("; pass copy=None to copy")
+    with refuses("readonly"):
+        db.to_torch(frozen(), readonly="error", copy=None)
+
+
+@pytest.mark.parametrize("to", ["numpy", "torch", "array"])
+@pytest.mark.parametrize("dtype", ["float6_e2m3fn", "float6_e3m2fn"])
+def test_a_packed_type_that_was_asked_for_is_the_caller_s_own_affair(dtype, to):
+    x = np.zeros(3)
+    with refuses("dtype", says=[dtype]) as caught:
+        db.convert(x, to, dtype=dtype)
+    (blocker,) = caught.value.blockers
+    assert "dtype=" in blocker.message
+    assert "producer" not in blocker.message and 'dtype="bits"' not in blocker.message

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from checks import address, plan_of
+from checks import address, codes, plan_of, refuses
 
 import dlpack_bridge as db
 
@@ -70,3 +70,31 @@ def test_collect_releases_nothing_where_nothing_is_pending():
 def test_the_host_is_never_ordered():
     a = np.arange(3.0)
     assert address(db.asarray(a, stream=-1)) == address(a)
+
+
+NO_STREAM = [0, -2, -(2**63), 2**63, 2**64, 2**70, -(2**70), CudaStream(0, 2**70)]
+
+
+@pytest.mark.parametrize("stream", NO_STREAM, ids=str)
+@pytest.mark.parametrize(
+    "make, to",
+    [
+        (lambda: np.zeros(3), "torch"),
+        (lambda: np.zeros(3), "array"),
+        (lambda: torch.zeros(3), "numpy"),
+        (lambda: bytearray(3), "numpy"),
+    ],
+)
+def test_a_number_that_no_device_allows_is_a_refusal(make, to, stream):
+    x = make()
+    with refuses("stream", says=["stream"]):
+        db.convert(x, to, stream=stream)
+    assert codes(plan_of(x, to, stream=stream).blockers) == {"stream"}
+    with refuses("stream"):
+        db.convert(x, to, stream=stream, copy=True)
+
+
+@pytest.mark.parametrize("stream", [2**63, 2**70, -(2**70), CudaStream(0, 2**70)], ids=str)
+def test_record_stream_of_a_huge_number_is_a_value_error(stream):
+    with pytest.raises(ValueError):
+        db.record_stream(db.asarray(np.zeros(3)), stream)

@@ -164,3 +164,103 @@ def test_identity_is_not_traced():
         db.to_numpy(a)
         db.to_torch(t)
     assert list(trace.records) == []
+
+
+NUMPY_ONLY = {
+    "datetime64": lambda: np.zeros(3, dtype="M8[s]"),
+    "timedelta64": lambda: np.zeros(3, dtype="m8[ns]"),
+    "object": lambda: np.array([None, 1]),
+    "strings": lambda: np.array(["a", "bc"]),
+    "byte strings": lambda: np.array([b"a", b"bc"]),
+    "structured": lambda: np.zeros(2, dtype=[("a", "i4"), ("b", "f8")]),
+    "void": lambda: np.zeros(2, dtype="V3"),
+    "longdouble": lambda: np.zeros(3, dtype=np.longdouble),
+    "clongdouble": lambda: np.zeros(3, dtype=np.clongdouble),
+    "big-endian": lambda: np.arange(3, dtype=">f4"),
+    "little-endian": lambda: np.arange(3, dtype="<f4"),
+}
+
+
+@pytest.mark.parametrize("state", NUMPY_ONLY)
+def test_a_numpy_array_is_itself_when_asked_for_what_it_is(state):
+    a = NUMPY_ONLY[state]()
+    idle = {"order": "C", "alignment": 8, "dtype": a.dtype, "device": "cpu", "copy": False}
+    for name, value in idle.items():
+        assert db.convert(a, "numpy", **{name: value}) is a, name
+    assert db.convert(a, "numpy", **idle) is a
+    plan = plan_of(a, "numpy", **idle)
+    assert (plan.action, plan.reasons, plan.nbytes) == ("share", (), 0)
+
+
+@pytest.mark.parametrize("state", ["datetime64", "object", "structured", "void", "strings"])
+def test_another_type_that_dlpack_lacks_is_a_wrong_value(state):
+    a = NUMPY_ONLY[state]()
+    for other in (np.dtype("m8[us]"), np.dtype("S7"), np.dtype([("z", "i4")])):
+        with pytest.raises(ValueError) as caught:
+            db.to_numpy(a, dtype=other)
+        assert not isinstance(caught.value, db.ExchangeError)
+        with pytest.raises(ValueError):
+            db.plan(a, "numpy", dtype=other)
+
+
+@pytest.mark.parametrize("state", ["datetime64", "object", "structured", "void"])
+def test_what_dlpack_lacks_is_not_itself_when_something_else_is_asked_for(state):
+    a = np.zeros((2, 3), NUMPY_ONLY[state]().dtype)
+    with refuses("dtype"):
+        db.to_numpy(a.T, order="C")
+    with refuses("dtype"):
+        db.to_numpy(a, dtype="float32")
+    with refuses("dtype"):
+        db.to_numpy(a[:, 1:], alignment=2**30)
+
+
+def test_a_type_of_foreign_byte_order_is_asked_for_as_a_type_object():
+    swapped = np.dtype("f4").newbyteorder("S")
+    a = np.arange(3).astype(swapped)
+    assert db.to_numpy(a, dtype=swapped) is a
+    assert db.to_numpy(a, dtype=np.dtype(swapped.str), order="C") is a
+    native = db.to_numpy(a, dtype=np.dtype("f4"))
+    assert native is not a and native.dtype.isnative and native.tolist() == [0, 1, 2]
+
+
+TORCH_ONLY = [
+    getattr(torch, name)
+    for name in ("bits8", "bits1x8", "int4", "uint4", "int1", "uint7")
+    if hasattr(torch, name)
+]
+
+
+@pytest.mark.parametrize("dtype", TORCH_ONLY, ids=str)
+def test_a_tensor_that_dlpack_cannot_say_is_itself_when_asked_for_what_it_is(dtype):
+    t = torch.zeros(2, 4, dtype=torch.uint8).view(dtype)
+    idle = {"order": "C", "dtype": dtype, "device": "cpu", "alignment": 1, "copy": False}
+    for name, value in idle.items():
+        assert db.to_torch(t, **{name: value}) is t, name
+    assert db.to_torch(t, device=t.device, detach=True) is t
+    assert db.to_torch(t, **idle) is t
+    plan = plan_of(t, "torch", **idle)
+    assert (plan.action, plan.reasons, plan.nbytes) == ("share", (), 0)
+
+
+@pytest.mark.parametrize("dtype", TORCH_ONLY, ids=str)
+def test_another_type_of_torch_that_dlpack_lacks_is_a_wrong_value(dtype):
+    t = torch.zeros(4, dtype=torch.uint8).view(dtype)
+    for other in TORCH_ONLY:
+        if other is not dtype:
+            with pytest.raises(ValueError) as caught:
+                db.to_torch(t, dtype=other)
+            assert not isinstance(caught.value, db.ExchangeError)
+    with pytest.raises(ValueError):
+        db.to_torch(torch.zeros(4), dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", TORCH_ONLY, ids=str)
+def test_a_tensor_that_dlpack_cannot_say_is_refused_when_it_must_change(dtype):
+    t = torch.zeros(2, 4, dtype=torch.uint8).view(dtype)
+    for call in (
+        lambda: db.to_torch(t.t(), order="C"),
+        lambda: db.to_torch(t, copy=True),
+        lambda: db.to_torch(t, dtype="float32"),
+    ):
+        with refuses("dtype"):
+            call()

@@ -117,3 +117,43 @@ def test_capsules_are_looked_at_and_not_consumed():
     assert db.shares_memory(first, second) is True
     del first, second
     assert source.deleter_calls == 2
+
+
+RECORDS = np.zeros(6, dtype=[("tag", "u1"), ("value", "f4"), ("when", "M8[s]")])
+TIMES = np.zeros(6, dtype="M8[s]")
+WORDS = np.array(["alpha", "beta", "gamma"])
+OBJECTS = np.array([None, 1, "x"], dtype=object)
+UNNAMED = {
+    "two fields": (RECORDS["tag"], RECORDS["value"], False),
+    "field of times and another": (RECORDS["when"], RECORDS["value"], False),
+    "field and the whole": (RECORDS["value"], RECORDS, True),
+    "field and one record": (RECORDS["value"], RECORDS[3:4], True),
+    "field and its reverse": (RECORDS["value"], RECORDS["value"][::-1], True),
+    "field, first and second half": (RECORDS["when"][:3], RECORDS["when"][3:], False),
+    "even and odd records": (RECORDS[::2], RECORDS[1::2], False),
+    "field of even, odd records": (RECORDS["value"][::2], RECORDS[1::2], False),
+    "several fields and one of them": (RECORDS[["tag", "when"]], RECORDS["when"], True),
+    "times and integers": (TIMES, TIMES.view("i8")[5:], True),
+    "times, halves": (TIMES[:3], TIMES[3:], False),
+    "times, another array": (TIMES, TIMES.copy(), False),
+    "words": (WORDS[1:], WORDS, True),
+    "words, halves": (WORDS[:1], WORDS[1:], False),
+    "objects": (OBJECTS[1:], OBJECTS, True),
+    "objects, halves": (OBJECTS[:1], OBJECTS[1:], False),
+}
+
+
+@pytest.mark.parametrize("pair", UNNAMED)
+def test_pairs_of_types_that_dlpack_lacks(pair):
+    x, y, expected = UNNAMED[pair]
+    assert db.shares_memory(x, y) is expected
+    assert db.shares_memory(y, x) is expected
+    assert np.shares_memory(x, y) is expected
+
+
+def test_a_field_and_what_the_hub_made_of_it():
+    records = np.zeros(3, dtype=[("a", "i4"), ("b", "i4")])
+    t = db.to_torch(records["b"])
+    assert db.shares_memory(t, records["b"]) is True
+    assert db.shares_memory(t, records) is True
+    assert db.shares_memory(t, records["a"]) is False

@@ -256,3 +256,83 @@ def test_torch_storage_of_a_module_is_shared():
     weight = db.to_numpy(layer.weight, detach=True)
     weight[...] = 1
     assert layer.weight.sum().item() == 6
+
+
+class OverBuffer:
+    """An interface whose data is an object with the buffer protocol: two float64."""
+
+    def __init__(self, data, **fields):
+        self.interface = {"shape": (2,), "typestr": "<f8", "version": 3, "data": data, **fields}
+
+    @property
+    def __array_interface__(self):
+        return self.interface
+
+
+NUMBERS = np.array([1.0, 2.0, 3.0], dtype="<f8").tobytes()
+
+
+@pytest.mark.parametrize(
+    "data, fields, expected",
+    [
+        (NUMBERS[:16], {}, [1, 2]),
+        (NUMBERS[:16], {"offset": 0}, [1, 2]),
+        (NUMBERS, {}, [1, 2]),
+        (NUMBERS, {"offset": 8}, [2, 3]),
+        (NUMBERS, {"strides": (16,)}, [1, 3]),
+        (NUMBERS, {"strides": (-8,), "offset": 16}, [3, 2]),
+        (NUMBERS, {"shape": (0,), "offset": 24}, []),
+        (NUMBERS, {"shape": (), "offset": 16}, 3),
+    ],
+)
+def test_an_interface_whose_buffer_fits_exactly_is_shared(data, fields, expected):
+    source = OverBuffer(data, **fields)
+    result = db.to_numpy(source)
+    assert result.tolist() == expected and not result.flags.writeable
+    if result.size:
+        start = address(np.frombuffer(data, "u1"))
+        assert address(result) == start + fields.get("offset", 0)
+
+
+def test_an_interface_over_writable_memory_is_writable():
+    data = bytearray(NUMBERS)
+    result = db.to_numpy(OverBuffer(data, offset=8))
+    result[0] = 7
+    assert np.frombuffer(data, "<f8").tolist() == [1, 7, 3]
+
+
+@pytest.mark.parametrize(
+    "data, fields",
+    [
+        (b"", {}),
+        (NUMBERS[:8], {}),
+        (NUMBERS[:15], {}),
+        (NUMBERS[:16], {"offset": 1}),
+        (NUMBERS, {"offset": 9}),
+        (NUMBERS, {"offset": 24}),
+        (NUMBERS, {"offset": 25}),
+        (NUMBERS, {"offset": -1}),
+        (NUMBERS, {"offset": -8}),
+        (NUMBERS, {"offset": 2**63 - 1}),
+        (NUMBERS, {"offset": 2**63 - 8}),
+        (NUMBERS, {"offset": 2**70}),
+        (NUMBERS, {"offset": -(2**70)}),
+        (NUMBERS[:16], {"strides": (16,)}),
+        (NUMBERS, {"strides": (-8,)}),
+        (NUMBERS, {"strides": (2**60,)}),
+        (NUMBERS, {"shape": (2**50,)}),
+        (NUMBERS, {"shape": (2, 2)}),
+        (NUMBERS, {"offset": "8"}),
+    ],
+)
+@pytest.mark.parametrize("keywords", [{}, {"copy": True}])
+def test_an_interface_that_reaches_beyond_its_buffer_is_malformed(data, fields, keywords):
+    def attempt():
+        found = set()
+        for to in ("numpy", "torch", "array"):
+            with refuses("malformed") as caught:
+                db.convert(OverBuffer(data, **fields), to, **keywords)
+            found |= codes(caught.value.blockers)
+        return found
+
+    assert isolated.forked(attempt) == {"malformed"}

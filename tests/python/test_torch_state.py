@@ -3,11 +3,13 @@
 import gc
 import weakref
 
+import isolated
 import numpy as np
 import pytest
 import torch
 import torch_states
 from checks import address, assert_same_elements, codes, live, needs_copy, plan_of, refuses
+from torch.overrides import TorchFunctionMode
 
 import dlpack_bridge as db
 
@@ -244,3 +246,212 @@ def test_writes_through_a_detached_result_are_visible_to_autograd():
     db.to_numpy(t, detach=True)[...] = 1
     (t * t).sum().backward()
     assert t.grad.tolist() == [[2, 2, 2], [2, 2, 2]]
+
+
+def subclass_that(answer):
+    """A tensor type whose `__torch_function__` does what `answer` does, for every function."""
+
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        return answer()
+
+    return type("Odd", (torch.Tensor,), {"__torch_function__": classmethod(__torch_function__)})
+
+
+def mode_that(answer):
+    """A TorchFunctionMode that does what `answer` does, for every function."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return answer()
+
+    return type("OddMode", (TorchFunctionMode,), {"__torch_function__": __torch_function__})()
+
+
+def says_not_implemented():
+    return NotImplemented
+
+
+def raises_an_error():
+    raise RuntimeError("mine")
+
+
+def interrupts():
+    raise KeyboardInterrupt
+
+
+ODD_ANSWERS = [says_not_implemented, raises_an_error]
+
+
+def odd(answer, plain):
+    """`plain` as a tensor whose type answers oddly."""
+    return torch.Tensor._make_subclass(subclass_that(answer), plain, plain.requires_grad)
+
+
+def plain_address(t):
+    with torch._C.DisableTorchFunction():
+        return t.data_ptr()
+
+
+@pytest.mark.parametrize("to", TARGETS)
+@pytest.mark.parametrize("answer", ODD_ANSWERS)
+def test_lazy_bits_are_seen_behind_an_odd_torch_function(answer, to):
+    for make, expected in (
+        (torch_states.conjugated, [1 - 2j, 3 + 4j, -5j]),
+        (torch_states.negated, [-2.0, -4.0]),
+    ):
+        result = db.convert(odd(answer, make()), to)
+        assert db.to_numpy(result).tolist() == expected
+
+
+@pytest.mark.parametrize("to", TARGETS)
+@pytest.mark.parametrize("answer", ODD_ANSWERS)
+def test_autograd_is_seen_behind_an_odd_torch_function(answer, to):
+    t = odd(answer, torch.ones(3, requires_grad=True))
+    with refuses("requires_grad", says=["detach=True"]):
+        db.convert(t, to)
+    assert codes(plan_of(t, to).blockers) == {"requires_grad"}
+    with torch.no_grad():
+        assert address(db.convert(t, to)) == plain_address(t)
+
+
+@pytest.mark.parametrize("to", [*TARGETS, "torch"])
+@pytest.mark.parametrize("answer", ODD_ANSWERS)
+def test_detach_aliases_behind_an_odd_torch_function(answer, to):
+    t = odd(answer, torch.ones(3, requires_grad=True))
+    assert plan_of(t, to, detach=True).action == "share"
+    result = db.convert(t, to, detach=True)
+    if to == "torch":
+        with torch._C.DisableTorchFunction():
+            assert result.data_ptr() == t.data_ptr()
+            assert not result.requires_grad and t.requires_grad
+    else:
+        assert address(result) == plain_address(t)
+
+
+@pytest.mark.parametrize("to", [*TARGETS, "torch"])
+@pytest.mark.parametrize("state", ["leaf", "parameter", "function subclass"])
+@pytest.mark.parametrize("answer", ODD_ANSWERS)
+def test_autograd_is_seen_under_an_odd_torch_function_mode(answer, state, to):
+    t = GRAD[state]()
+    if to != "torch":
+        with mode_that(answer), refuses("requires_grad"):
+            db.convert(t, to)
+    with mode_that(answer):
+        result = db.convert(t, to, detach=True)
+    assert address(result) == address(t)
+    assert t.requires_grad and not getattr(result, "requires_grad", False)
+
+
+@pytest.mark.parametrize("to", TARGETS)
+@pytest.mark.parametrize("answer", ODD_ANSWERS)
+def test_lazy_bits_and_widths_are_seen_under_an_odd_torch_function_mode(answer, to):
+    lazy, opposite = torch_states.conjugated(), torch_states.negated()
+    narrow = torch.zeros(4, dtype=torch.uint8).view(torch.int4)
+    with mode_that(answer):
+        conjugated, negated = db.convert(lazy, to), db.convert(opposite, to)
+        with refuses("dtype", says=["int4"]):
+            db.convert(narrow, to)
+    assert db.to_numpy(conjugated).tolist() == [1 - 2j, 3 + 4j, -5j]
+    assert db.to_numpy(negated).tolist() == [-2.0, -4.0]
+
+
+@pytest.mark.parametrize("make", [with_grad, torch_states.conjugated, torch_states.negated])
+@pytest.mark.parametrize("to", TARGETS)
+def test_an_interrupt_in_a_mode_passes_through(make, to):
+    t = make()
+    before = live()
+    with pytest.raises(KeyboardInterrupt), mode_that(interrupts):
+        db.convert(t, to)
+    assert live() == before
+
+
+@pytest.mark.parametrize("to", [*TARGETS, "torch"])
+def test_an_interrupt_in_a_torch_function_is_no_refusal(to):
+    """Nobody needs to ask the subclass; who does must let the interrupt through."""
+    t = odd(interrupts, torch.ones(3, requires_grad=True))
+    try:
+        result = db.convert(t, to, detach=True)
+    except KeyboardInterrupt:
+        return
+    if to != "torch":
+        assert address(result) == plain_address(t)
+
+
+FAILING_CHECK = """
+import torch, dlpack_bridge as db
+class Odd(torch.Tensor):
+    @classmethod
+    def __torch_function__(cls, *arguments, **keywords):
+        return NotImplemented
+def odd(plain):
+    return torch.Tensor._make_subclass(Odd, plain)
+def raising(self):
+    raise {error}
+{broken}
+t = {make}
+for call in (db.to_numpy, db.asarray, lambda x: db.to_numpy(x, detach=True)):
+    try:
+        print("shared", call(t))
+    except db.ExchangeError as error:
+        print("refused", [b.code for b in error.blockers], type(error.__cause__).__name__)
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+NEG = "torch.Tensor.is_neg = raising"
+CONJ = "torch.Tensor.is_conj = raising"
+GRAD_CHECK = "torch.Tensor.requires_grad = property(raising)"
+ASKED = "del torch._C.DisableTorchFunction"
+
+
+@pytest.mark.parametrize(
+    "broken, error, make",
+    [
+        (NEG, "RuntimeError", "torch.ones(2)"),
+        (NEG, "RuntimeError", "odd(torch.ones(2))"),
+        (CONJ, "RuntimeError", "torch.tensor([1j])"),
+        (GRAD_CHECK, "ZeroDivisionError", "torch.ones(2)"),
+        (GRAD_CHECK, "ZeroDivisionError", "odd(torch.ones(2))"),
+        (ASKED, "TypeError", "odd(torch.ones(2))"),
+    ],
+)
+def test_a_check_that_cannot_be_answered_is_a_refusal(broken, error, make):
+    out = isolated.expect_clean(FAILING_CHECK.format(error=error, broken=broken, make=make))
+    assert out.splitlines() == [f"refused ['producer'] {error}"] * 3
+
+
+@pytest.mark.parametrize("broken", [NEG, GRAD_CHECK])
+def test_an_interrupt_in_a_check_passes_through(broken):
+    script = FAILING_CHECK.format(error="KeyboardInterrupt", broken=broken, make="torch.ones(2)")
+    assert isolated.expect_clean(script).splitlines() == ["interrupted"] * 3
+
+
+@pytest.mark.parametrize("to", [*TARGETS, "torch"])
+@pytest.mark.parametrize("copy", [None, True])
+def test_an_uninitialized_parameter_is_never_torch_s_own_error(copy, to):
+    t = torch.nn.parameter.UninitializedParameter()
+    try:
+        result = db.convert(t, to, detach=True, copy=copy)
+    except db.ExchangeError as error:
+        assert isinstance(error.__cause__, ValueError)
+    else:
+        assert 0 in result.shape
+        assert not getattr(result, "requires_grad", False)
+
+
+def test_an_uninitialized_parameter_is_itself():
+    t = torch.nn.parameter.UninitializedParameter()
+    assert db.to_torch(t) is t
+
+
+@pytest.mark.skipif(not hasattr(torch, "bits8"), reason="this torch has no bits8")
+@pytest.mark.parametrize("to", TARGETS)
+@pytest.mark.parametrize("keywords", [{}, {"copy": True}, {"dtype": "float32"}])
+def test_raw_bits_of_torch_are_refused_in_one_line(keywords, to):
+    t = torch.zeros(4, dtype=torch.uint8).view(torch.bits8)
+    with refuses("dtype", says=["bits8"]) as caught:
+        db.convert(t, to, **keywords)
+    (blocker,) = caught.value.blockers
+    assert blocker.code == "dtype" and "bits8" in blocker.message
+    assert "\n" not in blocker.message and len(blocker.message) < 200
+    assert "Traceback" not in str(caught.value)
+    assert codes(plan_of(t, to, **keywords).blockers) == {"dtype"}

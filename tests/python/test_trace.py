@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from cases import CASES
-from checks import codes, live, plan_of
+from checks import address, codes, live, plan_of
 
 import dlpack_bridge as db
 
@@ -190,3 +190,100 @@ def test_records_have_stream_waits_and_there_are_none_on_the_host():
     with db.trace() as trace:
         db.to_torch(np.arange(3.0))
     assert tuple(trace.records[0].waits) == ()
+
+
+def frozen():
+    a = np.arange(6.0).reshape(2, 3)
+    a.flags.writeable = False
+    return db.asarray(a)
+
+
+def plain():
+    return db.asarray(np.arange(6.0).reshape(2, 3))
+
+
+REFUSED_EXPORTS = {
+    "read-only, legacy": (frozen, {}, "readonly"),
+    "read-only, legacy by version": (frozen, {"max_version": (0, 8)}, "readonly"),
+    "stream on the host": (plain, {"stream": 1}, "stream"),
+    "stream on the host, versioned": (plain, {"stream": -1, "max_version": (1, 3)}, "stream"),
+    "device without an adapter": (plain, {"dl_device": (8, 0)}, "device"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_EXPORTS)
+def test_refused_exports_of_an_array_are_on_record_with_everything_known(case):
+    make, keywords, code = REFUSED_EXPORTS[case]
+    array = make()
+    with db.trace() as trace, pytest.raises(db.ExchangeError) as caught:
+        array.__dlpack__(**keywords)
+    (record,) = trace.records
+    assert (record.action, record.nbytes) == ("refuse", 0)
+    assert code in codes(record.blockers) and code in codes(caught.value.blockers)
+    text = str(caught.value)
+    for word in ("cpu", "float64", "(2, 3)", "(3, 1)", "DLPack consumer", code):
+        assert word in text, (word, text)
+    assert code in str(trace) and "refuse" in str(trace)
+
+
+@pytest.mark.parametrize("consume", [np.from_dlpack, torch.from_dlpack])
+def test_what_others_take_from_an_array_is_on_record(consume):
+    array = plain()
+    with db.trace() as trace:
+        result = consume(array)
+    assert address(result) == array.data_ptr
+    (record,) = trace.records
+    assert (record.action, record.nbytes, tuple(record.reasons)) == ("share", 0, ())
+    assert "array" in str(record.source)
+
+
+def test_a_copy_that_an_export_makes_is_on_record():
+    array = plain()
+    with db.trace() as trace:
+        np.from_dlpack(array, copy=True)
+    (record,) = trace.records
+    assert (record.action, record.nbytes) == ("copy", 48)
+    assert codes(record.reasons) == {"copy_requested"}
+    assert trace.copied_bytes == 48
+
+
+def test_a_trace_that_is_entered_twice_records_once():
+    trace = db.trace()
+    with trace:
+        with trace:
+            db.to_torch(np.arange(3.0))
+        assert len(trace.records) == 1
+        db.to_torch(np.arange(3.0))
+    assert len(trace.records) == 2
+    db.to_torch(np.arange(3.0))
+    assert len(trace.records) == 2
+
+
+def test_a_trace_around_another_that_is_entered_twice():
+    outer, inner = db.trace(), db.trace()
+    with outer, inner, outer:
+        db.to_torch(np.arange(3.0), copy=True)
+    assert (len(outer.records), len(inner.records)) == (1, 1)
+    assert outer.copied_bytes == inner.copied_bytes == 24
+
+
+@pytest.mark.parametrize(
+    "make, keywords",
+    [
+        (lambda: np.zeros(3), {"alignment": 2**40}),
+        (lambda: np.broadcast_to(np.zeros(1, "u1"), (2**60,)), {"copy": True}),
+    ],
+)
+@pytest.mark.parametrize("to", ["numpy", "torch", "array"])
+def test_an_exchange_without_memory_is_not_on_record_as_done(to, make, keywords):
+    x, before = make(), db.stats()
+    try:
+        with db.trace() as trace:
+            result = db.convert(x, to, **keywords)
+    except MemoryError:
+        assert [record.action for record in trace.records if record.action != "refuse"] == []
+        assert trace.copied_bytes == 0
+        after = db.stats()
+        assert (after.copies, after.copied_bytes) == (before.copies, before.copied_bytes)
+    else:  # a system that promises any memory
+        assert keywords == {"alignment": 2**40} and address(result) % 2**40 == 0

@@ -131,3 +131,51 @@ def test_an_array_that_occurs_twice_is_shared_twice():
 def test_a_hundred_thousand_leaves():
     leaves = [np.zeros(1)] * 100_000
     assert len(db.convert_tree(leaves, "torch")) == 100_000
+
+
+EMPTY_TREES = [[], {}, (), {"a": []}]
+
+
+@pytest.mark.parametrize("empty", EMPTY_TREES)
+def test_an_unknown_target_is_an_error_for_an_empty_tree_too(empty):
+    with pytest.raises(ValueError):
+        db.convert_tree(empty, "nope")
+    with pytest.raises(ValueError):
+        db.convert_tree(empty, "nope", leaves="keep")
+
+
+@pytest.mark.parametrize("empty", EMPTY_TREES)
+@pytest.mark.parametrize(
+    "keywords, error",
+    [
+        ({"foo": 1}, TypeError),
+        ({"order": "F"}, ValueError),
+        ({"readonly": "maybe"}, ValueError),
+        ({"stream": True}, TypeError),
+    ],
+)
+def test_a_wrong_keyword_is_an_error_for_an_empty_tree_too(empty, keywords, error):
+    with pytest.raises(error):
+        db.convert_tree(empty, "torch", **keywords)
+
+
+class Tagged(list):
+    def __init__(self, values, *, tag):
+        super().__init__(values)
+        self.tag = tag
+
+
+class Rows(tuple):
+    pass
+
+
+def test_subclasses_of_list_and_tuple_are_kept_and_converted():
+    a = np.arange(3.0)
+    tree = {"list": Tagged([a, [a]], tag="mine"), "tuple": Rows((a,))}
+    result = db.convert_tree(tree, "torch")
+    assert type(result["list"]) is Tagged and result["list"].tag == "mine"
+    assert type(result["list"][0]) is type(result["list"][1][0]) is torch.Tensor
+    assert address(result["list"][0]) == address(a)
+    assert type(result["tuple"]) is Rows and type(result["tuple"][0]) is torch.Tensor
+    assert len(result["list"]) == 2 and len(result["tuple"]) == 1
+    assert tree["list"][0] is a and result["list"] is not tree["list"]
