@@ -188,12 +188,14 @@ PyObject* wrap_as_tensor(const tensor_view& view, owner keep, std::uint64_t flag
   return nullptr;
 }
 
-// A subclass keeps its type where its own detach works; where `__torch_function__` is in the way it
-// is torch's.
+// A subclass keeps its type where its own detach works; otherwise no function of a subclass or a
+// mode is asked.
 PyObject* detached(PyObject* tensor) noexcept {
-  PyObject* alias = PyObject_CallMethod(tensor, "detach", nullptr);
-  if (alias != nullptr || !PyErr_ExceptionMatches(PyExc_Exception)) return alias;
-  PyErr_Clear();
+  if (!answers_plainly(Py_TYPE(tensor))) {
+    PyObject* alias = PyObject_CallMethod(tensor, "detach", nullptr);
+    if (alias != nullptr || !PyErr_ExceptionMatches(PyExc_Exception)) return alias;
+    PyErr_Clear();
+  }
   const without_torch_function plain;
   return PyObject_CallMethod(tensor, "detach", nullptr);
 }
