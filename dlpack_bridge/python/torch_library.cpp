@@ -78,6 +78,7 @@ bool load_torch(PyObject* module) noexcept {
   lib.module = module;
   Py_INCREF(module);
   lib.disabled_dispatch = attribute(c_module.get(), "_disabled_torch_dispatch_impl");
+  lib.count_modes = attribute(c_module.get(), "_len_torch_function_stack");
   lib.disable_function = attribute(c_module.get(), "DisableTorchFunction");
   const ref nn = attribute_or_none(module, "nn");
   PyObject* parameter = nn ? attribute(nn.get(), "Parameter") : nullptr;
@@ -118,8 +119,14 @@ without_torch_function::~without_torch_function() {
   PyErr_Clear();
 }
 
+// A mode that answers NotImplemented sends torch 2.13 into endless recursion over a Parameter, which
+// ends the process from Python 3.12 on; over a plain tensor it is a RecursionError.
 bool answers_plainly(PyTypeObject* type) noexcept {
-  return type == lib.tensor || type == lib.parameter;
+  if (type == lib.tensor) return true;
+  if (type != lib.parameter || lib.count_modes == nullptr) return false;
+  const ref modes = ref::steal(PyObject_CallNoArgs(lib.count_modes));
+  if (!modes) PyErr_Clear();
+  return modes && PyObject_Not(modes.get()) == 1;
 }
 
 bool grad_mode() noexcept {

@@ -15,6 +15,7 @@ struct torch_library {
   PyTypeObject* tensor = nullptr;
   PyTypeObject* parameter = nullptr;      ///< torch.nn.Parameter
   PyObject* disabled_dispatch = nullptr;  ///< what a plain type has as __torch_dispatch__
+  PyObject* count_modes = nullptr;        ///< torch._C._len_torch_function_stack
   PyObject* disable_function = nullptr;   ///< torch._C.DisableTorchFunction, a context manager
   PyObject* int8 = nullptr;
   PyObject* uint8 = nullptr;
@@ -47,8 +48,8 @@ class without_torch_function {
   ref context_;
 };
 
-/// True when checks may ask objects of the type directly: torch.Tensor itself, or a type whose
-/// `__torch_function__` is torch's disabled one (nn.Parameter).
+/// True when checks may ask objects of the type directly: torch.Tensor itself, and nn.Parameter
+/// while no TorchFunctionMode is active.
 bool answers_plainly(PyTypeObject* type) noexcept;
 
 template <class Check>
