@@ -191,7 +191,8 @@ PyObject* wrap_as_tensor(const tensor_view& view, owner keep, std::uint64_t flag
 // A subclass keeps its type where its own detach works; otherwise no function of a subclass or a
 // mode is asked.
 PyObject* detached(PyObject* tensor) noexcept {
-  if (!answers_plainly(Py_TYPE(tensor))) {
+  const bool plain_type = Py_TYPE(tensor) == lib.tensor || Py_TYPE(tensor) == lib.parameter;
+  if (!plain_type) {
     PyObject* alias = PyObject_CallMethod(tensor, "detach", nullptr);
     if (alias != nullptr || !PyErr_ExceptionMatches(PyExc_Exception)) return alias;
     PyErr_Clear();
