@@ -28,7 +28,10 @@ set(dlpack_bridge_core_internal_headers
     copy_ops.hpp
     copy_plan.hpp
     copy_road.hpp
-    copy_threads.hpp)
+    copy_shuffles.hpp
+    copy_stream.hpp
+    copy_threads.hpp
+    copy_transpose.hpp)
 set(dlpack_bridge_core_sources
     capabilities.cpp
     copy.cpp
@@ -37,7 +40,10 @@ set(dlpack_bridge_core_sources
     copy_move.cpp
     copy_plan.cpp
     copy_road.cpp
+    copy_shuffles.cpp
+    copy_stream.cpp
     copy_threads.cpp
+    copy_transpose.cpp
     counters.cpp
     device.cpp
     device_backend.cpp

@@ -19,29 +19,80 @@ constexpr dtype_set torch_dtypes =
                         dtype_id::float8_e8m0fnu))
         .with(dtype_set(dtype_id::float4_e2m1fn_x2));
 
+constexpr capabilities row(framework id, std::string_view name, std::string_view package,
+                           device_set devices, dtype_set dtypes) noexcept {
+  capabilities made;
+  made.id = id;
+  made.name = name;
+  made.package = package;
+  made.devices = devices;
+  made.dtypes = dtypes;
+  return made;
+}
+
+constexpr capabilities cpp_row() noexcept {
+  capabilities r = row(framework::cpp, "cpp", "", device_set::every(), every_dtype);
+  r.negative_strides = r.read_only = r.carries_order = true;
+  return r;
+}
+
+constexpr capabilities array_row() noexcept {
+  capabilities r =
+      row(framework::array, "array", "dlpack_bridge", device_set::every(), every_dtype);
+  r.negative_strides = r.read_only = r.carries_order = true;
+  return r;
+}
+
+constexpr capabilities numpy_row() noexcept {
+  capabilities r = row(framework::numpy, "numpy", "numpy", {kDLCPU}, native_dtypes);
+  r.negative_strides = r.read_only = true;
+  return r;
+}
+
+// Negative strides abort the process in torch <= 2.13 (pytorch#188023); READ_ONLY is ignored.
+constexpr capabilities torch_row() noexcept {
+  return row(framework::torch, "torch", "torch", {kDLCPU}, torch_dtypes);
+}
+
+// XLA takes dense row-major CPU memory at multiples of 64 bytes (jax/_src/dlpack.py).
+constexpr capabilities jax_row() noexcept {
+  capabilities r = row(framework::jax, "jax", "jax", {kDLCPU},
+                       native_dtypes.with(dtype_set(dtype_id::bfloat16)).with(float8_dtypes));
+  r.any_strides = false;
+  r.immutable = true;
+  r.alignment = 64;
+  return r;
+}
+
+constexpr capabilities cupy_row() noexcept {
+  capabilities r =
+      row(framework::cupy, "cupy", "cupy-cuda13x", {kDLCUDA, kDLCUDAManaged}, native_dtypes);
+  r.negative_strides = true;
+  return r;
+}
+
+constexpr capabilities tensorflow_row() noexcept {
+  capabilities r = row(framework::tensorflow, "tensorflow", "tensorflow", {kDLCPU, kDLCUDA},
+                       native_dtypes.with(dtype_set(dtype_id::bfloat16)));
+  r.any_strides = false;
+  r.immutable = true;
+  r.alignment = 64;
+  return r;
+}
+
+constexpr capabilities tvm_ffi_row() noexcept {
+  capabilities r =
+      row(framework::tvm_ffi, "tvm_ffi", "apache-tvm-ffi", device_set::every(), every_dtype);
+  r.negative_strides = true;
+  return r;
+}
+
 // In the order of framework.
-// clang-format off
 constexpr capabilities rows[] = {
-    {framework::cpp, "cpp", "", device_set::every(), every_dtype,
-     /*negative_strides=*/true, /*any_strides=*/true, /*read_only=*/true, /*immutable=*/false, 1},
-    {framework::array, "array", "dlpack_bridge", device_set::every(), every_dtype,
-     true, true, true, false, 1},
-    {framework::numpy, "numpy", "numpy", {kDLCPU}, native_dtypes, true, true, true, false, 1},
-    // Negative strides abort the process in torch <= 2.13 (pytorch#188023); READ_ONLY is ignored.
-    {framework::torch, "torch", "torch", {kDLCPU}, torch_dtypes, false, true, false, false, 1},
-    // XLA takes dense row-major CPU memory at multiples of 64 bytes (jax/_src/dlpack.py).
-    {framework::jax, "jax", "jax", {kDLCPU},
-     native_dtypes.with(dtype_set(dtype_id::bfloat16)).with(float8_dtypes),
-     false, false, false, true, 64},
-    {framework::cupy, "cupy", "cupy-cuda13x", {kDLCUDA, kDLCUDAManaged}, native_dtypes,
-     true, true, false, false, 1},
-    {framework::tensorflow, "tensorflow", "tensorflow", {kDLCPU, kDLCUDA},
-     native_dtypes.with(dtype_set(dtype_id::bfloat16)), false, false, false, true, 64},
-    {framework::tvm_ffi, "tvm_ffi", "apache-tvm-ffi", device_set::every(), every_dtype,
-     true, true, false, false, 1},
-    {framework::other, "other", "", {}, {}, false, false, false, false, 1},
+    cpp_row(),        array_row(),   numpy_row(),
+    torch_row(),      jax_row(),     cupy_row(),
+    tensorflow_row(), tvm_ffi_row(), row(framework::other, "other", "", {}, {}),
 };
-// clang-format on
 static_assert(std::size(rows) == frameworks);
 
 }  // namespace

@@ -20,7 +20,7 @@ namespace {
 
 using namespace detail;
 
-/// Threads cost some ten microseconds to start, about what a thread copies in 100 KB.
+/// A thread takes some ten microseconds to wake, in which it could copy 100 KB.
 constexpr extent bytes_worth_threads = extent{1} << 20;
 constexpr extent bytes_of_a_part = extent{1} << 18;
 
@@ -91,14 +91,22 @@ int axis_to_cut(const copy_plan& plan, extent parts) noexcept {
   return longest;
 }
 
+/// Where more is read than written, the stores are not what takes time.
+bool is_worth_streaming(const strided_block& shape, extent count, extent from_size,
+                        extent to_size) noexcept {
+  if (is_transposed(shape)) return count * to_size >= bytes_worth_streaming_transposed;
+  return 2 * to_size >= from_size && count * (from_size + to_size) >= bytes_worth_streaming;
+}
+
 /// Copies a planned array along a road, with threads where it is large.
-void run(const copy_plan& plan, const road& way, extent from_size, extent to_size) {
+void run(copy_plan plan, const road& way, extent from_size, extent to_size) {
   const int row_axis = row_axis_of(plan);
+  if (row_axis >= 0 && is_transposed(block_of(plan, row_axis))) {
+    turn_source_forward(plan, plan.axes[row_axis]);
+  }
   const strided_block shape = block_of(plan, row_axis);
   const extent count = plan.elements();
-  const bool streaming = is_transposed(shape)
-                             ? count * to_size >= bytes_worth_streaming_transposed
-                             : count * (from_size + to_size) >= bytes_worth_streaming;
+  const bool streaming = is_worth_streaming(shape, count, from_size, to_size);
   const block_copier copy_block(way, from_size, to_size, shape, streaming);
   const auto copy_plan_part = [&](const copy_plan& part) {
     for_each_block(part, row_axis, copy_block);
@@ -143,8 +151,9 @@ void copy_between(std::span<const extent> shape, side from, dtype from_type, sid
   if (from_type.is_packed()) return copy_packed(shape, from, to, from_type);
 
   copy_plan plan = make_plan(shape.data(), static_cast<std::int32_t>(shape.size()), from, to);
-  if (plan.empty) return;
-  if (from_type.lanes != 1 && (change.swap_bytes || change.negate)) {
+  if (plan.empty || from_type.itemsize() == 0) return;
+  const bool changes = change.swap_bytes || change.negate || change.conjugate;
+  if (from_type.lanes != 1 && changes) {
     split_elements(plan, from_type.lanes, from_type.bits / 8);
     from_type.lanes = to_type.lanes = 1;
   }

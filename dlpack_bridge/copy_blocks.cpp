@@ -3,114 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-
-
-#include <cstddef>
-
-#include <dlpack_bridge/layout.hpp>
-
-namespace dlpack_bridge::detail {
-
-/// Stores that go past the caches: memory that is written in whole cache lines need not be read
-/// first. Worth it for results that the caches cannot hold anyway. Where a processor has no such
-/// stores these are plain copies.
-
-inline constexpr extent cache_line = 64;
-
-/// True when the functions below do more than memcpy.
-bool can_stream() noexcept;
-
-/// Copies one row.
-void stream_row(std::byte* to, const std::byte* from, extent bytes) noexcept;
-
-/// Copies much memory, several pages at a time so that more of it is on its way at once.
-void stream_copy(std::byte* to, const std::byte* from, extent bytes) noexcept;
-
-/// Has to follow the last call of a thread before another thread reads.
-void finish_streaming() noexcept;
-
-}  // namespace dlpack_bridge::detail
-
-#include <algorithm>
-#include <cstdint>
-#include <cstring>
-
-#ifdef __SSE2__
-#include <immintrin.h>
-#endif
-
-namespace dlpack_bridge::detail {
-
-#ifdef __SSE2__
-namespace {
-
-constexpr extent page = 4096;
-constexpr extent pages_at_once = 4;
-constexpr extent lines_in_a_row = 4;
-
-[[gnu::always_inline]] inline void stream_line(std::byte* to, const std::byte* from) {
-  const auto* in = reinterpret_cast<const __m128i*>(from);
-  auto* out = reinterpret_cast<__m128i*>(to);
-  const __m128i a = _mm_loadu_si128(in), b = _mm_loadu_si128(in + 1);
-  const __m128i c = _mm_loadu_si128(in + 2), d = _mm_loadu_si128(in + 3);
-  _mm_stream_si128(out, a);
-  _mm_stream_si128(out + 1, b);
-  _mm_stream_si128(out + 2, c);
-  _mm_stream_si128(out + 3, d);
-}
-
-/// Copies what lies before the first whole line; returns how much that was.
-extent copy_to_next_line(std::byte* to, const std::byte* from, extent bytes) noexcept {
-  const auto before = static_cast<extent>(-reinterpret_cast<std::uintptr_t>(to) % cache_line);
-  const extent head = std::min(before, bytes);
-  if (head > 0) std::memcpy(to, from, static_cast<std::size_t>(head));
-  return head;
-}
-
-}  // namespace
-
-bool can_stream() noexcept { return true; }
-
-void stream_row(std::byte* to, const std::byte* from, extent bytes) noexcept {
-  extent done = copy_to_next_line(to, from, bytes);
-  for (; done + cache_line <= bytes; done += cache_line) stream_line(to + done, from + done);
-  if (done < bytes) std::memcpy(to + done, from + done, static_cast<std::size_t>(bytes - done));
-}
-
-void stream_copy(std::byte* to, const std::byte* from, extent bytes) noexcept {
-  extent done = copy_to_next_line(to, from, bytes);
-  for (; done + pages_at_once * page <= bytes; done += pages_at_once * page) {
-    for (extent line = 0; line < page; line += lines_in_a_row * cache_line) {
-      for (extent i = 0; i < pages_at_once; ++i) {
-        const extent at = done + i * page + line;
-        for (extent k = 0; k < lines_in_a_row * cache_line; k += cache_line) {
-          stream_line(to + at + k, from + at + k);
-        }
-      }
-    }
-  }
-  stream_row(to + done, from + done, bytes - done);
-}
-
-void finish_streaming() noexcept { _mm_sfence(); }
-
-#else
-
-bool can_stream() noexcept { return false; }
-
-void stream_row(std::byte* to, const std::byte* from, extent bytes) noexcept {
-  std::memcpy(to, from, static_cast<std::size_t>(bytes));
-}
-
-void stream_copy(std::byte* to, const std::byte* from, extent bytes) noexcept {
-  std::memcpy(to, from, static_cast<std::size_t>(bytes));
-}
-
-void finish_streaming() noexcept {}
-
-#endif
-
-}  // namespace dlpack_bridge::detail
+#include <dlpack_bridge/copy_stream.hpp>
 
 namespace dlpack_bridge::detail {
 namespace {
@@ -128,7 +21,7 @@ constexpr extent short_row = 16;
 /// Elements from which on it pays to start at a cache line.
 constexpr extent worth_aligning = 1024;
 
-/// How a long row that is streamed is taken apart.
+/// How a long row that is streamed is taken apart; bytes of the source.
 constexpr extent lanes = 4;
 constexpr extent piece_bytes = 512;
 constexpr extent pieces_of_a_lane = 8;
@@ -176,9 +69,12 @@ void block_copier::choose_tile(const strided_block& shape) noexcept {
 }
 
 void block_copier::choose_movers(const strided_block& shape) noexcept {
+  // Short rows that do not follow one another are taken together in a buffer.
   const bool short_rows = steps_ > 0 && tile_rows_ > 1 && shape.count < short_row;
-  gather_ = shape.from_step != from_size_ || short_rows;
-  scatter_ = shape.to_step != to_size_ || short_rows;
+  const bool from_dense = shape.from_row == shape.count * from_size_;
+  const bool to_dense = shape.to_row == shape.count * to_size_;
+  gather_ = shape.from_step != from_size_ || (short_rows && !from_dense);
+  scatter_ = shape.to_step != to_size_ || (short_rows && !to_dense);
 
   strided_block in = shape;
   in.rows = tile_rows_;
@@ -248,7 +144,7 @@ void block_copier::copy_rows(const strided_block& block) const {
 /// they follow one another.
 void block_copier::copy_long_row(const strided_block& row) const {
   if (steps_ == 0 && !gather_) return stream_copy(row.to, row.from, row.count * to_size_);
-  const extent piece = piece_bytes / std::max(from_size_, to_size_);
+  const extent piece = piece_bytes / from_size_;
   const extent lane = piece * pieces_of_a_lane;
   extent done = std::min(elements_to_next_line(row.to, to_size_), row.count);
   stream_piece(row, 0, done);

@@ -9,10 +9,10 @@
 namespace dlpack_bridge::detail {
 
 enum class specials : std::uint8_t {
-  ieee,  ///< infinities and NaNs in the highest exponent
-  fn,    ///< no infinity; NaN is all ones, with either sign
-  fnuz,  ///< no infinity, no negative zero, whose pattern is the only NaN
-  scale, ///< exponents only: no sign, no zero, NaN is all ones
+  ieee,   ///< infinities and NaNs in the highest exponent
+  fn,     ///< no infinity; NaN is all ones, with either sign
+  fnuz,   ///< no infinity, no negative zero, whose pattern is the only NaN
+  scale,  ///< exponents only: no sign, no zero, NaN is all ones
 };
 
 struct float8_format {
@@ -30,9 +30,7 @@ inline constexpr float8_format e5m2{2, 15, specials::ieee};
 inline constexpr float8_format e5m2fnuz{2, 16, specials::fnuz};
 inline constexpr float8_format e8m0fnu{0, 127, specials::scale};
 
-constexpr std::uint32_t infinity_of(float8_format f) {
-  return (0x7fU >> f.mantissa) << f.mantissa;
-}
+constexpr std::uint32_t infinity_of(float8_format f) { return (0x7fU >> f.mantissa) << f.mantissa; }
 constexpr std::uint32_t largest_of(float8_format f) {
   if (f.kind == specials::ieee) return infinity_of(f) - 1;
   return f.kind == specials::fn ? 0x7e : 0x7f;
@@ -91,7 +89,8 @@ template <float8_format F>
 /// The bits of the float32 that has the value of a float8.
 constexpr std::uint32_t float8_value(float8_format f, std::uint32_t bits) {
   constexpr std::uint32_t quiet_nan = 0x7fc00000;
-  if (f.kind == specials::scale) return bits == 0xff ? quiet_nan : bits == 0 ? 0x00400000 : bits << 23;
+  if (f.kind == specials::scale)
+    return bits == 0xff ? quiet_nan : bits == 0 ? 0x00400000 : bits << 23;
   const std::uint32_t sign = (bits & 0x80) << 24;
   const std::uint32_t magnitude = bits & 0x7f;
   if (f.kind == specials::fnuz && bits == 0x80) return quiet_nan | sign;

@@ -54,6 +54,12 @@ struct to_float : operation<From, To> {
   [[gnu::always_inline]] static To apply(From x) { return static_cast<To>(x); }
 };
 
+/// A truth value as 0 or 1.
+template <class To>
+struct truth_to_float : operation<std::uint8_t, To> {
+  [[gnu::always_inline]] static To apply(std::uint8_t x) { return static_cast<To>(x != 0); }
+};
+
 // ---- float to integer ----------------------------------------------------------------------------
 
 /// Truncates; NaN and what does not fit give the smallest integer.
@@ -146,20 +152,23 @@ struct single_to_half : operation<float, std::uint16_t> {
 
 /// A double on its way to float16: an inexact number is made odd, which the second rounding can not
 /// mistake for a tie. A NaN keeps what a float32 can hold of it and stays a NaN.
-struct double_to_odd_single : operation<double, std::uint32_t> {
-  [[gnu::always_inline]] static std::uint32_t apply(double x) {
-    const auto single = static_cast<float>(x);
-    const auto back = static_cast<double>(single);
-    const auto bits = std::bit_cast<std::uint32_t>(single);
-    const std::uint32_t away = std::abs(back) > std::abs(x);
-    const std::uint32_t inexact = back != x;
-    const std::uint32_t odd = (bits - away) | inexact;
+[[gnu::always_inline]] inline float odd_single(double x) {
+  const auto single = static_cast<float>(x);
+  const auto back = static_cast<double>(single);
+  const auto bits = std::bit_cast<std::uint32_t>(single);
+  const std::uint32_t away = std::abs(back) > std::abs(x);
+  const std::uint32_t inexact = back != x;
+  const std::uint32_t odd = (bits - away) | inexact;
 
-    const auto upper = static_cast<std::uint32_t>(std::bit_cast<std::uint64_t>(x) >> 32);
-    const std::uint32_t payload = (upper & 0xfffff) << 3 | 1;
-    const bool is_nan = (bits & 0x7fffffff) > 0x7f800000;
-    return pick(is_nan, (upper & 0x80000000) | 0x7f800000 | payload, odd);
-  }
+  const auto upper = static_cast<std::uint32_t>(std::bit_cast<std::uint64_t>(x) >> 32);
+  const std::uint32_t payload = (upper & 0xfffff) << 3 | 1;
+  const std::uint32_t nan = (upper & 0x80000000) | 0x7f800000 | payload;
+  const bool is_nan = (bits & 0x7fffffff) > 0x7f800000;
+  return std::bit_cast<float>(pick(is_nan, nan, odd));
+}
+
+struct double_to_half : operation<double, std::uint16_t> {
+  [[gnu::always_inline]] static std::uint16_t apply(double x) { return half_bits(odd_single(x)); }
 };
 
 struct half_to_single : operation<std::uint16_t, std::uint32_t> {

@@ -13,9 +13,7 @@ extent stride_of(const side& s, std::int32_t axis, extent dense) noexcept {
 
 extent distance(extent stride) noexcept { return stride < 0 ? -stride : stride; }
 
-/// Walks an axis the other way when the destination goes backward.
-void turn_forward(copy_plan& plan, copy_axis& axis) noexcept {
-  if (axis.to >= 0) return;
+void turn(copy_plan& plan, copy_axis& axis) noexcept {
   plan.from += axis.from * (axis.count - 1);
   plan.to += axis.to * (axis.count - 1);
   axis.from = -axis.from;
@@ -71,13 +69,18 @@ copy_plan make_plan(const extent* shape, std::int32_t ndim, const side& from, co
     if (plan.size == copy_plan::most_axes - 1) {
       throw std::invalid_argument("more axes than an array in memory can have");
     }
-    plan.axes[plan.size++] = {shape[i], stride_of(from, i, dense), stride_of(to, i, dense)};
-    turn_forward(plan, plan.axes[plan.size - 1]);
+    copy_axis& axis = plan.axes[plan.size++];
+    axis = {shape[i], stride_of(from, i, dense), stride_of(to, i, dense)};
+    if (axis.to < 0) turn(plan, axis);
     dense *= shape[i];
   }
   sort_axes(plan);
   merge_axes(plan);
   return plan;
+}
+
+void turn_source_forward(copy_plan& plan, copy_axis& axis) noexcept {
+  if (axis.from < 0) turn(plan, axis);
 }
 
 void split_elements(copy_plan& plan, extent count, extent bytes) noexcept {

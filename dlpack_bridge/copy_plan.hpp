@@ -42,6 +42,10 @@ struct copy_plan {
 /// Throws `std::invalid_argument` for more axes than memory can hold.
 copy_plan make_plan(const extent* shape, std::int32_t ndim, const side& from, const side& to);
 
+/// Walks an axis of the plan the other way when the source goes backward along it; the destination
+/// does so then.
+void turn_source_forward(copy_plan& plan, copy_axis& axis) noexcept;
+
 /// Adds an innermost axis: an element that is made of `count` parts of `bytes` each.
 void split_elements(copy_plan& plan, extent count, extent bytes) noexcept;
 

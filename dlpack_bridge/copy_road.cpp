@@ -94,6 +94,8 @@ class real_road {
   void append(id from, id to) {
     if (from == to) return;
     if (from == id::boolean) {
+      if (to == id::float32) return step(id_of_operation<truth_to_float<float>>);
+      if (to == id::float64) return step(id_of_operation<truth_to_float<double>>);
       step(id_of_operation<normalize>);
       from = id::uint8;
     }
@@ -138,8 +140,8 @@ class real_road {
   void from_double(id to) {
     if (to == id::boolean) return step(id_of_operation<nonzero<double>>);
     if (is_integer(to)) return step(for_integer<double_to_integer>(to));
-    step(to == id::float16 ? id_of_operation<double_to_odd_single>
-                           : id_of_operation<to_float<double, float>>);
+    if (to == id::float16) return step(id_of_operation<double_to_half>);
+    step(id_of_operation<to_float<double, float>>);
     from_single(to);
   }
 
@@ -170,7 +172,8 @@ void add_negation(road& out, id type, int parts) {
   const int bits = dtype_of(part).bits;
   if (part == id::boolean) return;
   if (is_integer(part)) {
-    out.add(bits == 8 ? id_of_operation<negate_integer<u8>> : for_bits<negate_integer>(bits), parts);
+    out.add(bits == 8 ? id_of_operation<negate_integer<u8>> : for_bits<negate_integer>(bits),
+            parts);
   } else if (part == id::float8_e8m0fnu) {
     out.add(id_of_operation<negate_e8m0>, parts);
   } else if (part == id::float8_e4m3b11fnuz || part == id::float8_e4m3fnuz ||
@@ -185,12 +188,11 @@ void add_changes(road& out, dtype type, element_change change) {
   const id number = id_of(type);
   const int parts = type.code == kDLComplex ? 2 : 1;
   if (change.swap_bytes) add_swap(out, type, parts);
-  if (change.negate) {
-    if (!convertible_dtypes.contains(number)) {
-      throw std::invalid_argument("cannot negate " + type.name());
-    }
-    add_negation(out, number, parts);
+  const bool changes_sign = change.negate || (change.conjugate && parts == 2);
+  if (changes_sign && !convertible_dtypes.contains(number)) {
+    throw std::invalid_argument("cannot change the sign of " + type.name());
   }
+  if (change.negate) add_negation(out, number, parts);
   if (change.conjugate && parts == 2) out.add(for_bits<conjugate>(type.bits / 2), 1);
 }
 

@@ -4,13 +4,18 @@
 #include <array>
 #include <atomic>
 #include <charconv>
+#include <chrono>
+#include <condition_variable>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <system_error>
 #include <thread>
 
-#ifdef __linux__
+#ifdef __unix__
 #include <sched.h>
+#include <unistd.h>
 #endif
 
 namespace dlpack_bridge::detail {
@@ -35,6 +40,168 @@ int threads_asked_for() noexcept {
   return std::max(number, 0);
 }
 
+#ifdef __unix__
+int this_process() noexcept { return static_cast<int>(getpid()); }
+
+/// Threads started meanwhile take no signals: handlers run where the program expects them.
+class signals_blocked {
+ public:
+  signals_blocked() noexcept {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~signals_blocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  signals_blocked(const signals_blocked&) = delete;
+  signals_blocked& operator=(const signals_blocked&) = delete;
+
+ private:
+  sigset_t before_;
+};
+#else
+int this_process() noexcept { return 0; }
+struct signals_blocked {};
+#endif
+
+void pause() noexcept {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("isb");
+#endif
+}
+
+/// Parts of one call that threads take from until none is left. Lives on the caller's stack.
+struct job {
+  part_function function;
+  std::int64_t parts;
+  int wanted;                  // helpers that may still join; guarded by the pool
+  std::atomic<int> inside{0};  // helpers at work
+  std::atomic<std::int64_t> next{0};
+
+  void work() {
+    for (std::int64_t part; (part = next.fetch_add(1, std::memory_order_relaxed)) < parts;) {
+      function.call(function.context, part);
+    }
+  }
+};
+
+/// Threads that sleep until there is a job. A pool is never destroyed, since anyone may still copy
+/// when statics are; after a fork the child has none of the threads and makes a pool of its own.
+class thread_pool {
+ public:
+  explicit thread_pool(int process) noexcept : process_(process) {}
+  int process() const noexcept { return process_; }
+
+  /// The pool does one job at a time: who comes meanwhile works alone.
+  void run(job& work) {
+    const bool helped = offer(work);
+    work.work();
+    if (helped) withdraw(work);
+  }
+
+  /// Ends the threads; later jobs find no help.
+  void retire() {
+    {
+      const std::lock_guard lock(mutex_);
+      retired_ = true;
+      offers_.fetch_add(1, std::memory_order_relaxed);
+    }
+    wake_.notify_all();
+    for (std::thread& thread : threads_) {
+      if (thread.joinable()) thread.join();
+    }
+  }
+
+ private:
+  bool offer(job& work) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (job_ != nullptr || retired_) return false;
+      start_threads(work.wanted);
+      job_ = &work;
+      offers_.fetch_add(1, std::memory_order_relaxed);
+    }
+    wake_.notify_all();
+    return true;
+  }
+
+  /// Returns when no helper touches the job any more: after at most the part it is at.
+  void withdraw(job& work) {
+    {
+      const std::lock_guard lock(mutex_);
+      job_ = nullptr;
+    }
+    while (work.inside.load(std::memory_order_acquire) > 0) std::this_thread::yield();
+  }
+
+  void start_threads(int wanted) {
+    const signals_blocked blocked;
+    for (; running_ < wanted; ++running_) {
+      try {
+        threads_[running_] = std::thread([this] { serve(); });
+      } catch (const std::system_error&) {
+        return;  // fewer, then
+      }
+    }
+  }
+
+  void serve() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      wake_.wait(lock, [this] { return retired_ || (job_ != nullptr && job_->wanted > 0); });
+      if (retired_) return;
+      job& work = *job_;
+      --work.wanted;
+      work.inside.fetch_add(1, std::memory_order_relaxed);
+      const unsigned seen = offers_.load(std::memory_order_relaxed);
+      lock.unlock();
+      work.work();
+      work.inside.fetch_sub(1, std::memory_order_release);
+      stay_awake(seen);
+      lock.lock();
+    }
+  }
+
+  /// Copies often come one after the other, and to fall asleep and wake takes as long as to copy
+  /// some 100 KB.
+  void stay_awake(unsigned seen) const noexcept {
+    using clock = std::chrono::steady_clock;
+    const clock::time_point end = clock::now() + std::chrono::microseconds(100);
+    while (offers_.load(std::memory_order_relaxed) == seen && clock::now() < end) pause();
+  }
+
+  const int process_;
+  std::atomic<unsigned> offers_{0};
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  job* job_ = nullptr;
+  bool retired_ = false;
+  int running_ = 0;
+  std::array<std::thread, most_threads - 1> threads_;
+};
+
+std::atomic<thread_pool*> current_pool{nullptr};
+
+/// At the end of the process, or when a library that holds this code is unloaded, its threads end.
+struct retirement {
+  ~retirement() {
+    thread_pool* const pool = current_pool.load(std::memory_order_acquire);
+    if (pool != nullptr && pool->process() == this_process()) pool->retire();
+  }
+};
+
+thread_pool& pool_of_this_process() {
+  thread_pool* pool = current_pool.load(std::memory_order_acquire);
+  const int process = this_process();
+  if (pool != nullptr && pool->process() == process) return *pool;
+  static const retirement at_exit;
+  auto* const fresh = new thread_pool(process);
+  if (current_pool.compare_exchange_strong(pool, fresh, std::memory_order_acq_rel)) return *fresh;
+  delete fresh;  // another thread was faster
+  return *pool;
+}
+
 }  // namespace
 
 int copy_threads() noexcept {
@@ -47,25 +214,10 @@ int copy_threads() noexcept {
 }
 
 void run_parts(std::int64_t parts, int threads, part_function function) {
-  std::atomic<std::int64_t> next{0};
-  const auto work = [&] {
-    for (std::int64_t part; (part = next.fetch_add(1, std::memory_order_relaxed)) < parts;) {
-      function.call(function.context, part);
-    }
-  };
   const auto helpers = std::min<std::int64_t>({threads - 1, parts - 1, most_threads - 1});
-  std::array<std::thread, most_threads - 1> running;
-  for (std::int64_t i = 0; i < helpers; ++i) {
-    try {
-      running[i] = std::thread(work);
-    } catch (const std::system_error&) {
-      break;
-    }
-  }
-  work();
-  for (std::thread& thread : running) {
-    if (thread.joinable()) thread.join();
-  }
+  job work{function, parts, static_cast<int>(helpers)};
+  if (helpers <= 0) return work.work();
+  pool_of_this_process().run(work);
 }
 
 }  // namespace dlpack_bridge::detail

@@ -16,8 +16,8 @@ struct part_function {
 };
 
 /// Runs parts 0 to `parts` - 1, on this thread and at most `threads` - 1 others, and returns when
-/// all have ended. Nothing outlives the call, so a fork at any time finds no state of it. Where
-/// threads cannot be had, this one does the work.
+/// all have ended. The others sleep in a pool between calls; they are started when first needed, and
+/// again in a process that was forked. Where threads cannot be had, this one does the work.
 void run_parts(std::int64_t parts, int threads, part_function function);
 
 template <class Function>

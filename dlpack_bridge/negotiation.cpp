@@ -106,9 +106,9 @@ void judge_device(decision& d, const description& s, const requirements& r,
     if (moves && !t.devices.contains(kDLCPU)) d.blockers.add(why::device);
   }
   if (moves) d.reasons.add(why::device);
-  // Managed memory under another label: its writers must have finished, which the driver tells.
-  const bool relabelled = from.type == kDLCUDAManaged && d.device != from;
-  if (relabelled && !s.cuda_driver) d.blockers.add(why::driver);
+  // Without a driver nobody orders CUDA memory: it stays with who carries its order, under its label.
+  const bool stays_described = t.carries_order && d.device == from;
+  if (needs_cuda(from.type) && !stays_described && !s.cuda_driver) d.blockers.add(why::driver);
 }
 
 // The hub copies within the host, and with a driver between host and CUDA memory. Without one a copy

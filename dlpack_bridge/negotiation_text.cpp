@@ -211,6 +211,12 @@ std::string readonly_text(const description& s, const requirements& r, const cap
          "readonly=\"share\" to share it and not write";
 }
 
+// The CUDA device that an exchange is about: the one asked for, else the source's.
+std::string cuda_device_name(const description& s, const requirements& r) {
+  const bool asked = r.device && r.device->type != kDLCPU;
+  return (asked ? *r.device : s.view.device()).name();
+}
+
 std::string stream_text(const description& s, const requirements& r, const capabilities& t) {
   if (!r.refused_stream) return ends_in_note("the stream cannot be used", s);
   const std::int64_t number = *r.refused_stream;
@@ -269,7 +275,8 @@ std::string base_text(reason_code code, const description& s, const requirements
     case reason_code::stream: return stream_text(s, r, t);
     case reason_code::capture: return ends_in_note("a CUDA graph capture is in progress", s);
     case reason_code::driver:
-      return "no CUDA driver answers on this machine; keep the data on the CPU";
+      return "no CUDA driver answers on this machine, so " + cuda_device_name(s, r) +
+             " cannot be used; keep the data on the CPU";
     case reason_code::producer:
       return ends_in_note("the producer failed", s) + "; mend it, or export the array another way";
   }

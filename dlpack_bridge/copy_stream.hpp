@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstddef>
+
+#include <dlpack_bridge/layout.hpp>
+
+namespace dlpack_bridge::detail {
+
+/// Stores that go past the caches: memory that is written in whole cache lines need not be read
+/// first. Worth it for results that the caches cannot hold anyway. Where a processor has no such
+/// stores these are plain copies.
+
+inline constexpr extent cache_line = 64;
+
+/// True when the functions below do more than memcpy.
+bool can_stream() noexcept;
+
+/// Copies one row.
+void stream_row(std::byte* to, const std::byte* from, extent bytes) noexcept;
+
+/// Copies much memory, several pages at a time so that more of it is on its way at once.
+void stream_copy(std::byte* to, const std::byte* from, extent bytes) noexcept;
+
+/// Has to follow the last call of a thread before another thread reads.
+void finish_streaming() noexcept;
+
+}  // namespace dlpack_bridge::detail
