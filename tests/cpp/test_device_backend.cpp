@@ -6,14 +6,11 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "failing_allocations.hpp"
-
 #include <dlpack_bridge/device_backend.hpp>
 
 using namespace dlpack_bridge;
 
-TEST_CASE("the host can always be used", "[device_backend]") {
-  CHECK(host_backend().available());
-}
+TEST_CASE("the host can always be used", "[device_backend]") { CHECK(host_backend().available()); }
 
 TEST_CASE("host memory starts at a multiple of the alignment", "[device_backend]") {
   for (std::int64_t alignment = 1; alignment <= 1 << 16; alignment *= 2) {
@@ -21,7 +18,8 @@ TEST_CASE("host memory starts at a multiple of the alignment", "[device_backend]
       const backend_memory memory = host_backend().allocate(nbytes, alignment, device());
       REQUIRE(memory.data != nullptr);
       CHECK(reinterpret_cast<std::uintptr_t>(memory.data) %
-                static_cast<std::uintptr_t>(alignment) == 0);
+                static_cast<std::uintptr_t>(alignment) ==
+            0);
       std::memset(memory.data, 1, static_cast<std::size_t>(nbytes));
       CHECK(memory.keep);
     }

@@ -15,7 +15,6 @@
 #include "failing_allocations.hpp"
 #include "foreign_tensor.hpp"
 #include "printing.hpp"
-
 #include <dlpack_bridge/exchange.hpp>
 
 using namespace dlpack_bridge;
@@ -163,9 +162,9 @@ TEST_CASE("read-only memory stays read-only", "[exchange]") {
 TEST_CASE("read-only memory is shared as writable when the caller promises not to write",
           "[exchange]") {
   counted_rows rows;
-  const managed_tensor result = exchange(rows.shared({12}, {}, float32, {}, true),
-                                         {.readonly = readonly_policy::share},
-                                         to(framework::torch));
+  const managed_tensor result =
+      exchange(rows.shared({12}, {}, float32, {}, true), {.readonly = readonly_policy::share},
+               to(framework::torch));
   CHECK(result.view().data() == rows.values);
   CHECK_FALSE(result.read_only());
 }
@@ -242,16 +241,15 @@ TEST_CASE("what the producer copied is passed on with its mark", "[exchange]") {
 TEST_CASE("a copy is fresh, dense, writable and marked", "[exchange]") {
   counted_rows rows;
   const std::int64_t live = live_managed_tensors();
-  const managed_tensor copy = exchange(rows.shared({3, 4}, {1, 3}, float32, {}, true),
-                                       {.copy = copy_policy::always});
+  const managed_tensor copy =
+      exchange(rows.shared({3, 4}, {1, 3}, float32, {}, true), {.copy = copy_policy::always});
   CHECK(rows.released == 1);  // a copy does not keep its source
   CHECK(live_managed_tensors() == live + 1);
   CHECK(copy.is_copied());
   CHECK_FALSE(copy.read_only());
   CHECK(copy.view().is_c_contiguous());
   CHECK(copy.view().strides()[0] == 4);
-  CHECK(elements<float>(copy.view()) ==
-        std::vector<float>{0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11});
+  CHECK(elements<float>(copy.view()) == std::vector<float>{0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11});
   static_cast<float*>(copy.view().data())[0] = 99;
   CHECK(rows.values[0] == 0);
 }
@@ -283,8 +281,7 @@ TEST_CASE("an unaligned array is copied to an aligned place", "[exchange]") {
   alignas(8) std::byte bytes[20] = {};
   const std::int32_t values[] = {7, -8, 9};
   std::memcpy(bytes + 1, values, sizeof values);
-  const managed_tensor copy =
-      exchange(share(bytes + 1, {3}, {}, int32, std::make_shared<int>(0)));
+  const managed_tensor copy = exchange(share(bytes + 1, {3}, {}, int32, std::make_shared<int>(0)));
   CHECK(copy.is_copied());
   CHECK(elements<std::int32_t>(copy.view()) == std::vector<std::int32_t>{7, -8, 9});
 }
@@ -324,8 +321,7 @@ TEST_CASE("elements padded to bytes are not taken for packed ones", "[exchange]"
   const std::uint8_t values[] = {1, 2, 3, 4};
   std::memcpy(raw->dl_tensor.data, values, 4);
   try {
-    const managed_tensor copy =
-        exchange(managed_tensor::adopt(raw), {.copy = copy_policy::always});
+    const managed_tensor copy = exchange(managed_tensor::adopt(raw), {.copy = copy_policy::always});
     REQUIRE((copy.flags() & DLPACK_FLAG_BITMASK_IS_SUBBYTE_TYPE_PADDED) != 0);
     CHECK(std::memcmp(copy.view().data(), values, 4) == 0);
   } catch (const exchange_error& error) {
@@ -342,8 +338,7 @@ TEST_CASE("arrays of many axes are copied too", "[exchange]") {
       exchange(rows.shared(std::span<const extent>(shape), std::span<const extent>(strides)),
                {.copy = copy_policy::always});
   CHECK(copy.view().ndim() == 40);
-  CHECK(elements<float>(copy.view()) ==
-        std::vector<float>{0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11});
+  CHECK(elements<float>(copy.view()) == std::vector<float>{0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11});
 }
 
 TEST_CASE("copies are counted with their bytes, shares are not", "[exchange]") {
@@ -383,8 +378,8 @@ TEST_CASE("an array comes from a CUDA device through that backend", "[exchange]"
 TEST_CASE("a copy of pinned memory is pinned by that backend", "[exchange]") {
   const fake_cuda cuda;
   counted_rows rows;
-  const managed_tensor copy = exchange(rows.shared({12}, {}, float32, device(kDLCUDAHost)),
-                                       {.copy = copy_policy::always});
+  const managed_tensor copy =
+      exchange(rows.shared({12}, {}, float32, device(kDLCUDAHost)), {.copy = copy_policy::always});
   CHECK(copy.view().device() == device(kDLCUDAHost));
   CHECK(fake_cuda::allocated == 1);
   CHECK(fake_cuda::where == device(kDLCUDAHost));
@@ -417,7 +412,9 @@ TEST_CASE("the driver is asked once, and only where device memory is involved", 
 }
 
 TEST_CASE("a CUDA backend without a driver is never called", "[exchange][error]") {
-  { const fake_cuda here_for_a_moment; }
+  {
+    const fake_cuda here_for_a_moment;
+  }
   counted_rows rows;
   CHECK_THROWS_AS(exchange(rows.shared(), {.device = device(kDLCUDA)}), exchange_error);
   try {
@@ -657,8 +654,8 @@ TEST_CASE("arrays on different devices share nothing, host memory is one", "[exc
 TEST_CASE("managed memory under another label is still the same memory", "[exchange]") {
   const fake_cuda cuda;
   counted_rows rows;
-  const managed_tensor shown = exchange(rows.shared({12}, {}, float32, device(kDLCUDAManaged)), {},
-                                        to(framework::numpy));
+  const managed_tensor shown =
+      exchange(rows.shared({12}, {}, float32, device(kDLCUDAManaged)), {}, to(framework::numpy));
   const managed_tensor original = rows.shared({12}, {}, float32, device(kDLCUDAManaged));
   CHECK(share_memory(describe(original.view()), describe(shown.view())) == answer::yes);
 }

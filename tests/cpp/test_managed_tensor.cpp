@@ -15,7 +15,6 @@
 
 #include "failing_allocations.hpp"
 #include "foreign_tensor.hpp"
-
 #include <dlpack_bridge/error.hpp>
 #include <dlpack_bridge/managed_tensor.hpp>
 #include <dlpack_bridge/version.hpp>
@@ -420,9 +419,9 @@ TEST_CASE("devices whose data is a handle keep their byte_offset", "[managed_ten
 
 TEST_CASE("an element type nobody knows is carried", "[managed_tensor]") {
   deletions heard;
-  for (const DLDataType type : {DLDataType{42, 24, 1}, DLDataType{kDLFloat, 32, 4},
-                                DLDataType{kDLInt, 1, 1}, DLDataType{kDLFloat, 32, 0},
-                                DLDataType{kDLOpaqueHandle, 64, 1}}) {
+  for (const DLDataType type :
+       {DLDataType{42, 24, 1}, DLDataType{kDLFloat, 32, 4}, DLDataType{kDLInt, 1, 1},
+        DLDataType{kDLFloat, 32, 0}, DLDataType{kDLOpaqueHandle, 64, 1}}) {
     DLManagedTensorVersioned* raw = versioned::make(heard, {1}, {1});
     raw->dl_tensor.dtype = type;
     CHECK(dtype(managed_tensor::adopt(raw).get()->dl_tensor.dtype) == dtype(type));
@@ -521,8 +520,8 @@ TEST_CASE("a wrapped view is written out in the hub's own block", "[managed_tens
 
 TEST_CASE("memory may be wrapped without an owner by who says so", "[managed_tensor]") {
   float element = 0;
-  const managed_tensor t = managed_tensor::wrap(tensor_view(&element, nullptr, nullptr, 0, float32),
-                                                owner());
+  const managed_tensor t =
+      managed_tensor::wrap(tensor_view(&element, nullptr, nullptr, 0, float32), owner());
   CHECK(t.view().data() == &element);
 }
 
@@ -655,8 +654,8 @@ TEST_CASE("shared memory has the address, shape, strides and label that were giv
   float elements[12] = {};
   int released = 0;
   {
-    const managed_tensor t = share(elements, {2, 3}, {6, 2}, float32, [&released] { ++released; },
-                                   device(kDLCUDA, 2), true);
+    const managed_tensor t = share(
+        elements, {2, 3}, {6, 2}, float32, [&released] { ++released; }, device(kDLCUDA, 2), true);
     CHECK(t.view().data() == elements);
     CHECK(shape_of(t.view()) == extents{2, 3});
     CHECK(strides_of(t.view()) == extents{6, 2});

@@ -11,7 +11,6 @@
 
 #include "failing_allocations.hpp"
 #include "foreign_tensor.hpp"
-
 #include <dlpack_bridge/owner.hpp>
 
 using namespace dlpack_bridge;
@@ -142,7 +141,9 @@ TEST_CASE("the object is released on the thread that drops the owner", "[owner]"
 
 TEST_CASE("an owned value is destroyed once", "[owner]") {
   int destroyed = 0;
-  { const owner one = owner::of(mourned(destroyed)); }
+  {
+    const owner one = owner::of(mourned(destroyed));
+  }
   CHECK(destroyed == 1);
 }
 
@@ -190,9 +191,13 @@ TEST_CASE("a callable is called once and then destroyed", "[owner]") {
 TEST_CASE("a callable with state of its own may be mutable or a function", "[owner]") {
   static int called;
   called = 0;
-  { const owner one = owner::of([count = 0]() mutable { called += ++count; }); }
+  {
+    const owner one = owner::of([count = 0]() mutable { called += ++count; });
+  }
   CHECK(called == 1);
-  { const owner one = owner::of(std::function<void()>([] { ++called; })); }
+  {
+    const owner one = owner::of(std::function<void()>([] { ++called; }));
+  }
   CHECK(called == 2);
 }
 
@@ -214,7 +219,9 @@ TEMPLATE_TEST_CASE("a managed tensor may have no deleter", "[owner]", DLManagedT
   deletions heard;
   TestType* raw = foreign_tensor<TestType>::make(heard);
   raw->deleter = nullptr;
-  { const owner one = owner::of_managed(raw); }
+  {
+    const owner one = owner::of_managed(raw);
+  }
   CHECK(heard.count == 0);
   delete static_cast<foreign_tensor<TestType>*>(raw->manager_ctx);
 }

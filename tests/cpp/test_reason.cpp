@@ -5,7 +5,6 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "printing.hpp"
-
 #include <dlpack_bridge/reason.hpp>
 
 using namespace dlpack_bridge;
@@ -26,10 +25,11 @@ static_assert(std::is_trivially_destructible_v<reason_set>);
 
 TEST_CASE("reason codes have the names of the contract, in its order", "[reason]") {
   const std::vector<std::string> names = {
-      "device", "dtype", "byte_order", "negative_stride", "layout", "order", "alignment",
-      "readonly", "copy_requested", "requires_grad", "conj", "neg", "sparse", "meta", "fake",
-      "quantized", "subclass", "lanes", "version", "capsule", "malformed", "nested", "functional",
-      "framework", "stream", "capture", "driver", "producer",
+      "device",    "dtype",    "byte_order",     "negative_stride", "layout",     "order",
+      "alignment", "readonly", "copy_requested", "requires_grad",   "conj",       "neg",
+      "sparse",    "meta",     "fake",           "quantized",       "subclass",   "lanes",
+      "version",   "capsule",  "malformed",      "nested",          "functional", "framework",
+      "stream",    "capture",  "driver",         "producer",
   };
   REQUIRE(names.size() == static_cast<std::size_t>(reason_codes));
   for (int i = 0; i < reason_codes; ++i) {

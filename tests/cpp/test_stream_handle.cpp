@@ -31,8 +31,8 @@ TEST_CASE("a new stream handle is no stream", "[stream_handle]") {
 
 TEST_CASE("CUDA knows -1, 1, 2 and handles, and 0 is ambiguous", "[stream_handle]") {
   for (const DLDeviceType type : {kDLCUDA, kDLCUDAManaged}) {
-    for (const std::int64_t number : {std::int64_t{-1}, std::int64_t{1}, std::int64_t{2},
-                                      std::int64_t{3}, INT64_MAX}) {
+    for (const std::int64_t number :
+         {std::int64_t{-1}, std::int64_t{1}, std::int64_t{2}, std::int64_t{3}, INT64_MAX}) {
       const auto stream = stream_handle::from_protocol(type, number);
       REQUIRE(stream);
       CHECK(stream->known());
