@@ -155,10 +155,9 @@ bool prepare_array(target_row& row) {
   return true;
 }
 
-PyObject* wrap_as_array(const tensor_view& view, owner keep, std::uint64_t flags,
-                        framework origin) {
+PyObject* wrap_as_array(const tensor_view& view, owner keep, std::uint64_t flags) {
   const bool copied = (flags & DLPACK_FLAG_BITMASK_IS_COPIED) != 0;
-  return make_array(view, std::move(keep), copied, origin).release();
+  return make_array(view, std::move(keep), copied).release();
 }
 
 }  // namespace
@@ -191,7 +190,7 @@ bool initialize_array_type() noexcept {
   return true;
 }
 
-ref make_array(const tensor_view& view, owner keep, bool copied, framework origin) noexcept {
+ref make_array(const tensor_view& view, owner keep, bool copied) noexcept {
   ref made = ref::steal(type_->tp_alloc(type_, 2 * static_cast<Py_ssize_t>(view.ndim())));
   if (!made) return made;
   array_object* self = as_array(made.get());
@@ -204,7 +203,6 @@ ref make_array(const tensor_view& view, owner keep, bool copied, framework origi
   self->ndim = view.ndim();
   self->read_only = view.read_only();
   self->copied = copied;
-  self->origin = origin;
   std::ranges::copy(view.shape(), self->extents);
   canonical_strides(view.shape(), view.strides(), self->extents + view.ndim());
   return made;

@@ -18,8 +18,7 @@ struct array_object {
   dlpack_bridge::device device;
   std::int32_t ndim;
   bool read_only;
-  bool copied;  ///< the exchange that made it copied
-  framework origin;
+  bool copied;        ///< the exchange that made it copied
   extent extents[1];  ///< shape, then strides in elements
 
   const extent* shape() const noexcept { return extents; }
@@ -39,7 +38,7 @@ inline array_object* as_array(PyObject* object) noexcept {
 }
 
 /// A new Array around memory that `keep` keeps alive. Empty with an error set.
-ref make_array(const tensor_view& view, owner keep, bool copied, framework origin) noexcept;
+ref make_array(const tensor_view& view, owner keep, bool copied) noexcept;
 
 /// The row of `dlpack_bridge.Array` as a target.
 target_row& array_target() noexcept;

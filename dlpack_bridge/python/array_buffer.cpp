@@ -229,7 +229,7 @@ PyObject* rebuild_array(PyObject*, PyObject* args) {
   }
   const tensor_view elements(view->buf, extents, nullptr, static_cast<std::int32_t>(ndim), type, {},
                              read_only != 0 || view->readonly != 0);
-  return make_array(elements, std::move(keep), false, framework::other).release();
+  return make_array(elements, std::move(keep), false).release();
 }
 
 }  // namespace dlpack_bridge::python

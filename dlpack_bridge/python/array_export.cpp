@@ -24,11 +24,11 @@ void raise_blocker(reason_code code, const std::string& message) noexcept {
 
 // ---- __dlpack__ ------------------------------------------------------------------------------
 
-PyObject* wrap_as_versioned(const tensor_view& view, owner keep, std::uint64_t flags, framework) {
+PyObject* wrap_as_versioned(const tensor_view& view, owner keep, std::uint64_t flags) {
   return make_versioned_capsule(managed_tensor::wrap(view, std::move(keep), flags)).release();
 }
 
-PyObject* wrap_as_legacy(const tensor_view& view, owner keep, std::uint64_t flags, framework) {
+PyObject* wrap_as_legacy(const tensor_view& view, owner keep, std::uint64_t flags) {
   return make_legacy_capsule(managed_tensor::wrap(view, std::move(keep), flags)).release();
 }
 
@@ -149,12 +149,12 @@ PyObject* import_checked(DLManagedTensorVersioned* tensor) {
   }
   extent room[64];
   if (!decided.copies_here) {
-    ref made = make_array(shared_view(d, decided, room), owner(), d.is_copied, framework::other);
+    ref made = make_array(shared_view(d, decided, room), owner(), d.is_copied);
     if (made) as_array(made.get())->keep = own_managed(tensor);
     return made.release();
   }
   fresh_copy copied = carry_out_copy(d, decided, room);
-  ref made = make_array(copied.view, std::move(copied.keep), true, framework::other);
+  ref made = make_array(copied.view, std::move(copied.keep), true);
   if (made) own_managed(tensor);
   return made.release();
 }

@@ -2,6 +2,7 @@
 // an address.
 
 #include <bit>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -119,20 +120,23 @@ bool read_strides(inbound& in, PyObject* dict, const extent* shape, int ndim, dt
   return true;
 }
 
-// Whether every element lies inside the buffer.
-bool stays_inside(const description& d, const named_memory& memory) noexcept {
+// Whether the layout spans an address range at all and, for a buffer, stays inside it. Strides in
+// bytes come straight from the dict: nobody has looked at them yet.
+bool has_sound_span(const description& d, const named_memory& memory) noexcept {
   if (d.layout.size == 0) return true;
-  std::int64_t low = 0, high = d.itemsize;
+  extent byte_strides[64];
   if (d.view.strides() == nullptr) {
-    high = d.layout.size * d.itemsize;
+    row_major_strides(d.view.shape(), byte_strides, d.itemsize);
   } else {
     const std::int64_t step = d.byte_strides ? 1 : d.itemsize;
     for (int i = 0; i < d.view.ndim(); ++i) {
-      const std::int64_t reach = (d.view.shape(i) - 1) * d.view.strides()[i] * step;
-      (reach < 0 ? low : high) += reach;
+      const extent stride = d.view.shape(i) == 1 ? 0 : d.view.strides()[i];
+      if (__builtin_mul_overflow(stride, step, &byte_strides[i])) return false;
     }
   }
-  return -low <= memory.before && high <= memory.behind;
+  const std::optional<byte_span> span = span_of(d.view.shape(), byte_strides, d.itemsize);
+  if (!span) return false;
+  return !memory.bounded || (-span->low <= memory.before && span->high <= memory.behind);
 }
 
 bool describe_dict(inbound& in, PyObject* dict, DLDeviceType where) {
@@ -176,8 +180,9 @@ bool describe_dict(inbound& in, PyObject* dict, DLDeviceType where) {
     in.desc.view = tensor_view(data, in.room, strides, ndim, type, device(where), read_only);
     describe_layout(in.desc);
   }
-  if (in.desc.has_layout && memory.bounded && !stays_inside(in.desc, memory)) {
-    return malformed(in, "the layout reaches beyond its buffer; mend it in the producer");
+  if (in.desc.has_layout && !has_sound_span(in.desc, memory)) {
+    return malformed(
+        in, "the layout reaches beyond its buffer or the address space; mend it in the producer");
   }
   return true;
 }

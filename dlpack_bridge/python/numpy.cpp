@@ -91,7 +91,7 @@ bool prepare_numpy(target_row& row) {
   return true;
 }
 
-PyObject* wrap_as_ndarray(const tensor_view& view, owner keep, std::uint64_t, framework) {
+PyObject* wrap_as_ndarray(const tensor_view& view, owner keep, std::uint64_t) {
   PyArray_Descr* const descr = descriptor_of(view.dtype());
   if (descr == nullptr) {
     if (!PyErr_Occurred()) {

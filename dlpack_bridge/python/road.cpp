@@ -32,7 +32,7 @@ bool check_named_dtype(const inbound& in, const requirements& wanted) {
     if (own && PyObject_RichCompareBool(own.get(), named, Py_EQ) == 1) return true;
     PyErr_Clear();
   }
-  if (!dtype_from_object(named) && !PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "dtype");
+  (void)dtype_from_object(named);  // sets the error that it gave when the keywords were read
   return false;
 }
 
@@ -105,12 +105,11 @@ PyObject* carry_out(inbound& in, const target_row& target, const decision& decid
     // Taken first: while the GIL is away nobody else may consume or free what is read.
     const owner source = in.row->take(in);
     fresh_copy made = copy_without_gil(in, decided, room);
-    return target.wrap(made.view, std::move(made.keep), DLPACK_FLAG_BITMASK_IS_COPIED,
-                       framework::array);
+    return target.wrap(made.view, std::move(made.keep), DLPACK_FLAG_BITMASK_IS_COPIED);
   }
   const std::uint64_t flags = in.desc.is_copied ? DLPACK_FLAG_BITMASK_IS_COPIED : 0;
   owner keep = in.row->take(in);
-  return target.wrap(shared_view(in.desc, decided, room), std::move(keep), flags, in.desc.source);
+  return target.wrap(shared_view(in.desc, decided, room), std::move(keep), flags);
 }
 
 PyObject* convert(PyObject* x, const target_row& target, const requirements& wanted) {

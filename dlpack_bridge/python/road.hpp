@@ -61,7 +61,7 @@ struct target_row {
   /// Imports the framework and completes `holds`. False with ImportError set.
   bool (*prepare)(target_row& row);
   /// Wraps memory that `keep` keeps alive; null with an error set.
-  PyObject* (*wrap)(const tensor_view& view, owner keep, std::uint64_t flags, framework origin);
+  PyObject* (*wrap)(const tensor_view& view, owner keep, std::uint64_t flags);
   /// The object itself, or its detached alias; null with an error set.
   PyObject* (*same)(inbound& in, const requirements& wanted);
   bool ready = false;

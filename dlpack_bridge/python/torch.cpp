@@ -175,7 +175,7 @@ PyObject* import_by_capsule(managed_tensor made) noexcept {
   return PyObject_CallOneArg(from_dlpack, capsule.get());
 }
 
-PyObject* wrap_as_tensor(const tensor_view& view, owner keep, std::uint64_t flags, framework) {
+PyObject* wrap_as_tensor(const tensor_view& view, owner keep, std::uint64_t flags) {
   managed_tensor made = managed_tensor::wrap(view, std::move(keep), flags);
   if (lib.api == nullptr) return import_by_capsule(std::move(made));
   DLManagedTensorVersioned* raw = std::move(made).release();

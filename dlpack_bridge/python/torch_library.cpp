@@ -120,7 +120,7 @@ without_torch_function::~without_torch_function() {
 }
 
 // A mode that answers NotImplemented sends torch 2.13 into endless recursion over a Parameter, which
-// ends the process from Python 3.12 on; over a plain tensor it is a RecursionError.
+// ends the process (seen with Python 3.13); over a plain tensor it is a RecursionError.
 bool answers_plainly(PyTypeObject* type) noexcept {
   if (type == lib.tensor) return true;
   if (type != lib.parameter || lib.count_modes == nullptr) return false;

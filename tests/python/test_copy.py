@@ -188,3 +188,11 @@ def test_a_broadcast_array_of_several_axes_beyond_all_memory_is_an_error(shape):
         return True
 
     assert isolated.forked(attempt)
+
+
+@pytest.mark.parametrize("copy", [None, True])
+def test_a_tensor_of_the_hub_cannot_be_resized_and_its_clone_can(copy):
+    t = db.to_torch(np.arange(3.0), copy=copy)
+    with pytest.raises(RuntimeError, match="resiz"):
+        t.resize_(100)
+    assert t.clone().resize_(100).shape == (100,)
