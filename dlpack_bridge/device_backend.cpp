@@ -7,20 +7,35 @@
 namespace dlpack_bridge {
 namespace {
 
-backend_memory allocate_host(std::int64_t nbytes, std::int64_t alignment, device) {
+backend_memory allocate_host(std::int64_t nbytes, std::int64_t alignment, device, stream_handle) {
   const auto unit = static_cast<std::size_t>(std::max<std::int64_t>(alignment, 64));
   const auto bytes = static_cast<std::size_t>(std::max<std::int64_t>(nbytes, 1));
   void* data = std::aligned_alloc(unit, (bytes + unit - 1) / unit * unit);
   if (data == nullptr) throw std::bad_alloc();
-  return {data, owner(data, [](void* memory) noexcept { std::free(memory); })};
+  return {data, owner(data, [](void* memory) noexcept { std::free(memory); }), {}};
 }
 
-void copy_host(const extent* shape, std::int32_t ndim, const strided_memory& from,
-               const strided_memory& to, element_change change) {
-  copy(shape, ndim, from, to, change);
+bool copy_host(const copy_job& job) {
+  copy(job.shape, job.ndim, job.from, job.to, job.change);
+  return false;
 }
 
-constexpr device_backend host{[]() noexcept { return true; }, allocate_host, copy_host};
+// Host memory has no streams: nothing to order, and nobody who uses it later than its owner lives.
+constexpr device_backend host{
+    .status = []() noexcept { return driver_status(); },
+    .look_at = [](device, stream_state&) noexcept { return driver_status(); },
+    .locate = [](const void*) { return device(); },
+    .enter = [](device) { return owner(); },
+    .own_stream = [](device) { return stream_handle(); },
+    .order = [](device, stream_handle, device, stream_handle) {},
+    .wait = [](device, stream_handle) {},
+    .allocate = allocate_host,
+    .copy = copy_host,
+    .lend = [](owner memory, loan) { return memory; },
+    .record_use = [](device, const void*, stream_handle, owner) { return false; },
+    .collect = [](bool) -> std::int64_t { return 0; },
+    .set_release_runner = [](void (*)(owner) noexcept) noexcept {},
+};
 const device_backend* cuda = nullptr;
 
 }  // namespace

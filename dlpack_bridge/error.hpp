@@ -33,4 +33,19 @@ class version_error : public exchange_error {
   DLPackVersion found_;
 };
 
+/// A call of a device's driver failed. The code and its name are the driver's.
+class device_error : public std::runtime_error {
+ public:
+  device_error(int code, std::string name, const std::string& message)
+      : std::runtime_error(message), code_(code), name_(std::move(name)) {}
+
+  int code() const noexcept { return code_; }
+  /// "CUDA_ERROR_ILLEGAL_ADDRESS", ...
+  const std::string& name() const noexcept { return name_; }
+
+ private:
+  int code_;
+  std::string name_;
+};
+
 }  // namespace dlpack_bridge

@@ -1,6 +1,7 @@
 #include <dlpack_bridge/exchange.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <vector>
 
 namespace dlpack_bridge {
@@ -76,6 +77,97 @@ std::span<const extent> result_shape(const description& s, const decision& d, ex
   return {room, static_cast<std::size_t>(s.view.ndim())};
 }
 
+// The CUDA device that does the work: where the result lives, else where the source does.
+device device_of_work(const description& s, const decision& d) noexcept {
+  return needs_cuda(d.device.type) ? d.device : s.view.device();
+}
+
+struct address_span {
+  const void* begin = nullptr;
+  std::int64_t nbytes = 0;
+};
+
+// The addresses that a valid view reaches.
+address_span reach_of(const tensor_view& view) {
+  if (view.size() == 0) return {view.data(), 0};
+  const std::int64_t itemsize = std::max<std::int64_t>(view.dtype().itemsize(), 1);
+  std::vector<extent> strides(view.shape().size());
+  if (view.strides() == nullptr) row_major_strides(view.shape(), strides.data(), itemsize);
+  for (std::size_t i = 0; view.strides() != nullptr && i < strides.size(); ++i) {
+    strides[i] = view.shape()[i] == 1 ? 0 : view.strides()[i] * itemsize;
+  }
+  const std::optional<byte_span> span = span_of(view.shape(), strides.data(), itemsize);
+  if (!span) return {view.data(), 0};
+  return {static_cast<const char*>(view.data()) + span->low, span->high - span->low};
+}
+
+// Writes the elements of the source into fresh memory.
+tensor_view write_copy(const description& s, const decision& d, extent* room, fresh_copy& made,
+                       const device_backend& backend) {
+  const std::span<const extent> shape = result_shape(s, d, room);
+  // `bits` copies the elements as what they are (lazy bits and byte order need to know) and only the
+  // label of the result differs; packed elements move as the bytes that hold them.
+  const bool packed = s.view.dtype().is_packed();
+  const extent packed_bytes = d.nbytes;
+  const extent one = 1;
+  const dtype from_type = packed ? uint8 : s.view.dtype();
+  const dtype to_type = packed || d.keeps_bits ? from_type : d.dtype;
+
+  const byte_strides_of from_strides(s);
+  std::vector<extent> to_strides(shape.size());
+  row_major_strides(shape, to_strides.data(), to_type.itemsize());
+  const copy_job job{
+      .shape = packed ? &packed_bytes : shape.data(),
+      .ndim = packed ? 1 : s.view.ndim(),
+      .from = {s.view.data(), packed ? &one : from_strides.get(), from_type},
+      .to = {made.memory.data, packed ? &one : to_strides.data(), to_type},
+      .from_device = s.view.device(),
+      .to_device = d.device,
+      .change = {.swap_bytes = s.state.contains(reason_code::byte_order),
+                 .conjugate = s.state.contains(reason_code::conj),
+                 .negate = s.state.contains(reason_code::neg)},
+      .stream = made.stream,
+  };
+  if (s.layout.size != 0) made.running = backend.copy(job);
+  return tensor_view(made.memory.data, shape.data(), nullptr, s.view.ndim(), d.dtype, d.device,
+                     d.read_only);
+}
+
+managed_tensor copied(managed_tensor t, const description& s, const decision& d, extent* room) {
+  fresh_copy made = carry_out_copy(s, d, room);
+  owner source = owner::of_managed(std::move(t).release());  // the shape may be borrowed from it
+  if (made.running) {
+    source = lend(std::move(source), s.view, {.where = d.device, .user = made.stream});
+  }
+  owner keep = lend(std::move(made.memory.keep), made.view,
+                    {.where = d.device, .user = made.stream, .home = made.memory.home});
+  managed_tensor result =
+      managed_tensor::wrap(made.view, std::move(keep), DLPACK_FLAG_BITMASK_IS_COPIED);
+  result.set_stream(made.stream);
+  return result;
+}
+
+// What is shared, under the label that was decided and lent to its user.
+managed_tensor shown(managed_tensor t, const description& s, const decision& d,
+                     stream_handle stream, extent* room) {
+  const tensor_view view = shared_view(s, d, room);
+  const bool lent = needs_cuda(view.device().type) && s.driver.answers();
+  const bool as_it_is = view.dtype() == s.view.dtype() && view.device() == s.view.device() &&
+                        view.read_only() == s.view.read_only();
+  if (as_it_is && !lent) return t;
+  // Whether the result is read-only was decided: `view` says it.
+  const std::uint64_t flags = t.flags() & ~std::uint64_t{DLPACK_FLAG_BITMASK_READ_ONLY};
+  const std::uint32_t origin = t.origin();
+  if (!stream.known()) stream = t.stream();
+  owner keep = owner::of_managed(std::move(t).release());
+  const stream_handle user = s.streams.consumer.handle;
+  if (lent) keep = lend(std::move(keep), view, {.where = view.device(), .user = user});
+  managed_tensor result = managed_tensor::wrap(view, std::move(keep), flags);
+  result.set_origin(origin);
+  result.set_stream(stream);
+  return result;
+}
+
 }  // namespace
 
 void describe_layout(description& d) noexcept {
@@ -92,11 +184,36 @@ description describe(const tensor_view& view) noexcept {
   return d;
 }
 
+description describe(const managed_tensor& t) noexcept {
+  description d = describe(t.view());
+  d.is_copied = t.is_copied();
+  d.padded = (t.flags() & DLPACK_FLAG_BITMASK_IS_SUBBYTE_TYPE_PADDED) != 0;
+  d.streams.producer.handle = t.stream();
+  return d;
+}
+
+driver_status cuda_status() noexcept {
+  return cuda_backend() == nullptr ? no_driver : cuda_backend()->status();
+}
+
 void find_facts(description& d, const requirements& wanted) noexcept {
-  const DLDeviceType from = d.view.device().type;
-  const bool device_memory = (d.has_device && (needs_cuda(from) || from == kDLCUDAHost)) ||
-                             (wanted.device && wanted.device->type != kDLCPU);
-  if (device_memory) d.cuda_driver = cuda_backend() != nullptr && cuda_backend()->available();
+  if (!d.has_device) return;
+  const device from = d.view.device();
+  const bool from_cuda = needs_cuda(from.type);
+  const bool device_memory =
+      from_cuda || from.type == kDLCUDAHost || (wanted.device && wanted.device->type != kDLCPU);
+  if (!device_memory) return;
+  d.driver = cuda_status();
+  if (!d.driver.answers()) return;
+  stream_state& user = d.streams.consumer;
+  if (wanted.stream.known()) user.handle = wanted.stream;
+  const bool to_cuda = wanted.device && needs_cuda(wanted.device->type);
+  const auto look = [&](device where, stream_state& stream) {
+    if (d.driver.answers()) d.driver = cuda_backend()->look_at(where, stream);
+  };
+  if (to_cuda) look(*wanted.device, user);
+  else if (from_cuda) look(from, user);
+  if (from_cuda) look(from, d.streams.producer);
 }
 
 tensor_view shared_view(const description& s, const decision& d, extent* room) noexcept {
@@ -120,33 +237,76 @@ tensor_view shared_view(const description& s, const decision& d, extent* room) n
 
 fresh_copy carry_out_copy(const description& s, const decision& d, extent* room) {
   const device_backend& backend = backend_for(s, d);
-  backend_memory memory = backend.allocate(d.nbytes, d.alignment, d.device);
-  const std::span<const extent> shape = result_shape(s, d, room);
-  // `bits` copies the elements as what they are (lazy bits and byte order need to know) and only the
-  // label of the result differs; packed elements move as the bytes that hold them.
-  const bool packed = s.view.dtype().is_packed();
-  const extent packed_bytes = d.nbytes;
-  const extent one = 1;
-  const dtype from_type = packed ? uint8 : s.view.dtype();
-  const dtype to_type = packed || d.keeps_bits ? from_type : d.dtype;
-
-  const byte_strides_of from_strides(s);
-  std::vector<extent> to_strides(shape.size());
-  row_major_strides(shape, to_strides.data(), to_type.itemsize());
-  const strided_memory from{s.view.data(), packed ? &one : from_strides.get(), from_type};
-  const strided_memory to{memory.data, packed ? &one : to_strides.data(), to_type};
-  const element_change change{.swap_bytes = s.state.contains(reason_code::byte_order),
-                              .conjugate = s.state.contains(reason_code::conj),
-                              .negate = s.state.contains(reason_code::neg)};
-  if (s.layout.size != 0) {
-    if (packed) backend.copy(&packed_bytes, 1, from, to, change);
-    else backend.copy(shape.data(), s.view.ndim(), from, to, change);
+  const device work = device_of_work(s, d), from = s.view.device();
+  const bool on_device = needs_cuda(work.type);
+  const stream_handle producer = s.streams.producer.handle;
+  fresh_copy made;
+  if (on_device) made.stream = d.work_stream.known() ? d.work_stream : backend.own_stream(work);
+  if (d.after_producer && producer.known()) backend.order(work, made.stream, from, producer);
+  made.memory = backend.allocate(d.nbytes, d.alignment, d.device, made.stream);
+  made.view = write_copy(s, d, room, made, on_device ? backend : host_backend());
+  if (d.host_waits) {
+    backend.wait(work, made.stream);
+    made.running = false;
+  } else if (d.producer_after) {
+    backend.order(from, producer, work, made.stream);
   }
+  if (!needs_cuda(d.device.type)) made.stream = {};
   active_counters().copies.fetch_add(1, std::memory_order_relaxed);
   active_counters().copied_bytes.fetch_add(d.nbytes, std::memory_order_relaxed);
-  return {tensor_view(memory.data, shape.data(), nullptr, s.view.ndim(), d.dtype, d.device,
-                      d.read_only),
-          std::move(memory.keep)};
+  return made;
+}
+
+stream_handle carry_out_order(const description& s, const decision& d) {
+  if (!d.after_producer && !d.host_waits) return d.stream;
+  const device_backend& backend = *cuda_backend();
+  const stream_handle producer = s.streams.producer.handle;
+  if (d.host_waits) {
+    if (d.work_stream.known()) backend.wait(s.view.device(), d.work_stream);
+    return d.stream;
+  }
+  const stream_handle user = d.stream.known() ? d.stream : backend.own_stream(d.device);
+  if (producer.known()) backend.order(d.device, user, s.view.device(), producer);
+  return user;
+}
+
+owner lend(owner memory, const tensor_view& view, loan_sides sides) {
+  if (!needs_cuda(sides.where.type) || !cuda_status().answers()) return memory;
+  const address_span reach = reach_of(view);
+  return cuda_backend()->lend(std::move(memory),
+                              {sides.where, reach.begin, reach.nbytes, sides.user,
+                               std::move(sides.user_object), sides.home, sides.listener});
+}
+
+managed_tensor make_tensor(const extent_list& shape, dtype type, device where, stream_handle stream,
+                           std::int64_t alignment) {
+  if (where.type == kDLCPU) return make_tensor(shape, type, alignment);
+  if (!needs_cuda(where.type) && where.type != kDLCUDAHost) {
+    throw std::invalid_argument("make_tensor: no memory on device " + where.name());
+  }
+  const std::optional<std::int64_t> count = element_count(shape);
+  const auto unit = static_cast<std::uint64_t>(alignment);
+  if (!count || *count > INT64_MAX / std::max<std::int64_t>(type.itemsize(), 1) || alignment < 1 ||
+      !std::has_single_bit(unit)) {
+    throw std::invalid_argument("make_tensor: an impossible shape or alignment");
+  }
+  if (const driver_status driver = cuda_status(); !driver.answers()) {
+    throw device_error(driver.code, driver.name,
+                       std::string("make_tensor: no CUDA driver answers; ") + driver.text);
+  }
+  const bool on_device = needs_cuda(where.type);
+  const device_backend& backend = *cuda_backend();
+  const stream_handle home = !on_device       ? stream_handle()
+                             : stream.known() ? stream
+                                              : backend.own_stream(where);
+  backend_memory memory = backend.allocate(dense_bytes(*count, type), alignment, where, home);
+  const tensor_view view(memory.data, shape.data(), nullptr,
+                         static_cast<std::int32_t>(shape.size()), type, where);
+  owner keep =
+      lend(std::move(memory.keep), view, {.where = where, .user = home, .home = memory.home});
+  managed_tensor made = managed_tensor::wrap(view, std::move(keep));
+  made.set_stream(home);
+  return made;
 }
 
 answer share_memory(const description& a, const description& b) {
@@ -161,9 +321,7 @@ answer share_memory(const description& a, const description& b) {
 
 managed_tensor exchange(managed_tensor t, const requirements& wanted, const capabilities& target) {
   if (!t) return t;
-  description source = describe(t.view());
-  source.is_copied = t.is_copied();
-  source.padded = (t.flags() & DLPACK_FLAG_BITMASK_IS_SUBBYTE_TYPE_PADDED) != 0;
+  description source = describe(t);
   find_facts(source, wanted);
   const decision decided = negotiate(source, wanted, target);
   if (decided.action == action::refuse) {
@@ -171,24 +329,9 @@ managed_tensor exchange(managed_tensor t, const requirements& wanted, const capa
                          explain_all(decided.blockers, source, wanted, target));
   }
   std::vector<extent> room(static_cast<std::size_t>(source.view.ndim()));
-  if (decided.copies_here) {
-    fresh_copy made = carry_out_copy(source, decided, room.data());
-    return managed_tensor::wrap(made.view, std::move(made.keep), DLPACK_FLAG_BITMASK_IS_COPIED);
-  }
-  const tensor_view view = shared_view(source, decided, room.data());
-  const bool as_it_is = view.dtype() == source.view.dtype() &&
-                        view.device() == source.view.device() &&
-                        view.read_only() == source.view.read_only();
-  if (as_it_is) return t;
-  // Whether the result is read-only was decided: `view` says it.
-  const std::uint64_t flags = t.flags() & ~std::uint64_t{DLPACK_FLAG_BITMASK_READ_ONLY};
-  const std::uint32_t origin = t.origin();
-  const stream_handle stream = t.stream();
-  managed_tensor shown =
-      managed_tensor::wrap(view, owner::of_managed(std::move(t).release()), flags);
-  shown.set_origin(origin);
-  shown.set_stream(stream);
-  return shown;
+  if (decided.copies_here) return copied(std::move(t), source, decided, room.data());
+  const stream_handle stream = carry_out_order(source, decided);
+  return shown(std::move(t), source, decided, stream, room.data());
 }
 
 }  // namespace dlpack_bridge

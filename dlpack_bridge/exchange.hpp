@@ -9,24 +9,60 @@ namespace dlpack_bridge {
 
 /// Describes a view for `negotiate`: layout facts and overlap. No allocation, no driver call.
 description describe(const tensor_view& view) noexcept;
+/// Describes what C++ owns: its flags and its stream as well.
+description describe(const managed_tensor& t) noexcept;
 
 /// Fills `layout` and `overlapping` of a description whose `view` is set and valid.
 void describe_layout(description& d) noexcept;
 
 /// FACTS: asks the driver what a decision about this array needs, and only where device memory is
-/// involved.
+/// involved. The streams that are known by now stand in `d.streams`; the one the caller named comes
+/// before a target's own. Does not synchronise.
 void find_facts(description& d, const requirements& wanted) noexcept;
+
+/// The status of the CUDA driver; `no_driver` in a build without a backend.
+driver_status cuda_status() noexcept;
 
 /// Fresh memory with the elements of a source in it, C-contiguous.
 struct fresh_copy {
   tensor_view view;  ///< shape borrowed from the source or from `room`
-  owner keep;
+  backend_memory memory;
+  stream_handle stream;  ///< what the result is ordered on; unknown for a finished copy
+  bool running = false;  ///< the source is still being read on `stream`: lend it until then
 };
 
-/// Carries out a copy that was decided: allocates through the backend of the result's device and
-/// copies. Needs no GIL. Counts into `active_counters`.
-/// @throws std::bad_alloc
+/// Carries out a copy that was decided: allocates through the backend of the result's device, orders,
+/// copies and waits as decided. Needs no GIL. Counts into `active_counters`.
+/// @throws std::bad_alloc, device_error
 fresh_copy carry_out_copy(const description& source, const decision& decided, extent* room);
+
+/// ORDER for what is shared: makes the consumer wait for the producer as decided, or the host.
+/// Synchronises only where `decided.host_waits`. Returns the stream that the result is ordered on.
+/// @throws device_error
+stream_handle carry_out_order(const description& source, const decision& decided);
+
+/// Uninitialised memory of its own on a device: host memory as `make_tensor` of managed_tensor.hpp
+/// gives it, pinned or CUDA memory from the CUDA backend. CUDA memory is for work on `stream`
+/// (unknown: the hub's own), which the tensor names as its stream; it goes back in that stream's order,
+/// after every use the hub knows of. Does not synchronise. `alignment` is a power of two.
+/// @throws std::bad_alloc, std::invalid_argument (an impossible shape or alignment, a device that the
+/// hub has no memory on), device_error (no driver, out of memory)
+managed_tensor make_tensor(const extent_list& shape, dtype type, device where,
+                           stream_handle stream = {}, std::int64_t alignment = default_alignment);
+
+/// What is known of the two sides of a loan beyond the decision.
+struct loan_sides {
+  device where;           ///< of the user's stream; host memory that no device uses is not lent
+  stream_handle user;     ///< unknown or -1: nobody the hub knows of
+  owner user_object;      ///< keeps that stream alive
+  stream_handle home;     ///< the stream whose order the freeing follows, if known
+  use_listener listener;  ///< a producer that protects its memory itself
+};
+
+/// RELEASE order for memory that a device uses: an owner that lets `memory` go only after the uses the
+/// hub knows of. Does not synchronise, nor does dropping it.
+/// @throws device_error, after `memory` was released
+owner lend(owner memory, const tensor_view& view, loan_sides sides);
 
 /// The view under which shared memory is handed on: dtype (`bits`), device label and READ_ONLY as
 /// decided; shape and strides borrowed from the source. `room` has space for `ndim` extents and is

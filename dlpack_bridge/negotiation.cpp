@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <dlpack_bridge/copy.hpp>
+#include <dlpack_bridge/negotiation_streams.hpp>
 
 namespace dlpack_bridge {
 namespace {
@@ -108,21 +109,21 @@ void judge_device(decision& d, const description& s, const requirements& r,
   if (moves) d.reasons.add(why::device);
   // Without a driver nobody orders CUDA memory: it stays with who carries its order, under its label.
   const bool stays_described = t.carries_order && d.device == from;
-  if (needs_cuda(from.type) && !stays_described && !s.cuda_driver) d.blockers.add(why::driver);
+  if (needs_cuda(from.type) && !stays_described && !s.driver.answers()) d.blockers.add(why::driver);
 }
 
 // The hub copies within the host, and with a driver between host and CUDA memory. Without one a copy
 // of pinned memory is ordinary memory, unless pinned memory was asked for.
 void judge_copying(decision& d, const description& s, const requirements& r) noexcept {
   if (!s.has_device) return;
-  if (!r.device && !s.cuda_driver && is_host_memory(d.device.type)) {
+  if (!r.device && !s.driver.answers() && is_host_memory(d.device.type)) {
     d.device = dlpack_bridge::device();
   }
   const DLDeviceType from = s.view.device().type, to = d.device.type;
   const auto copyable = [](DLDeviceType type) { return is_host_memory(type) || needs_cuda(type); };
   if (!copyable(from) || !copyable(to)) {
     d.blockers.add(why::device);
-  } else if ((needs_cuda(from) || needs_cuda(to) || to == kDLCUDAHost) && !s.cuda_driver) {
+  } else if ((needs_cuda(from) || needs_cuda(to) || to == kDLCUDAHost) && !s.driver.answers()) {
     d.blockers.add(why::driver);
   }
 }
@@ -177,6 +178,8 @@ decision negotiate(const description& s, const requirements& r, const capabiliti
   if (is_identity(s, r, t)) {
     d.identity = true;
     d.read_only = s.view.read_only();
+    if (r.stream.known() && !r.stream.no_sync()) judge_streams(d, s, r);
+    if (!d.blockers.empty()) d.action = action::refuse;
     return d;
   }
 
@@ -194,6 +197,7 @@ decision negotiate(const description& s, const requirements& r, const capabiliti
   d.copies_here = !d.reasons.empty();
   if (d.copies_here) judge_copying(d, s, r);
   if (s.is_copied && r.copy != copy_policy::always) d.reasons.add(why::framework);
+  judge_streams(d, s, r);
   // Only a copy by the hub can turn a packed array dense, and it cannot repack one.
   if (d.copies_here && s.has_layout && s.view.dtype().is_packed() && !s.layout.c_contiguous) {
     d.blockers.add(why::layout);
@@ -205,7 +209,7 @@ decision negotiate(const description& s, const requirements& r, const capabiliti
   }
   if (!d.blockers.empty()) {
     d.action = action::refuse;
-    d.read_only = d.copies_here = false;
+    d.read_only = d.copies_here = d.after_producer = d.producer_after = d.host_waits = false;
     return d;
   }
   if (!d.reasons.empty()) {

@@ -8,7 +8,7 @@
 
 #include <dlpack_bridge/capabilities.hpp>
 #include <dlpack_bridge/reason.hpp>
-#include <dlpack_bridge/stream_handle.hpp>
+#include <dlpack_bridge/stream_facts.hpp>
 #include <dlpack_bridge/tensor_view.hpp>
 
 namespace dlpack_bridge {
@@ -38,6 +38,9 @@ struct requirements {
   stream_handle stream;        ///< where the caller will use the result; unknown: not said
   /// A number that the device does not allow; the largest or smallest for one beyond 64 bits.
   std::optional<std::int64_t> refused_stream;
+  bool complete = false;  ///< the result must be complete on return: its user knows no stream
+  /// What keeps the stream alive, as `python/` knows it (opaque here).
+  const void* stream_object = nullptr;
   /// A dtype that DLPack lacks, as `python/` knows it: only an array that has it already will do.
   const void* named_dtype = nullptr;
 
@@ -65,9 +68,10 @@ struct description {
   bool padded = false;           ///< sub-byte elements that take a byte each, not packed
   bool is_copied = false;        ///< the producer says that it made this copy
   bool same_framework = false;   ///< the object is already an array of the target
-  bool cuda_driver = false;      ///< a CUDA driver answers; asked only where memory needs one
-  std::string_view dtype_name;   ///< the producer's name of an element type that DLPack lacks
-  std::string_view note;         ///< what there is to say beyond the codes: a defect, a version
+  driver_status driver = no_driver;  ///< of CUDA; asked only where memory needs one
+  stream_facts streams;              ///< of device memory, when the driver answers
+  std::string_view dtype_name;       ///< the producer's name of an element type that DLPack lacks
+  std::string_view note;             ///< what there is to say beyond the codes: a defect, a version
 };
 
 enum class action : std::uint8_t { share, copy, refuse };
@@ -86,7 +90,21 @@ struct decision {
   dlpack_bridge::device device;      ///< of the result
   std::int64_t alignment = 1;        ///< a copy is allocated at a multiple of this
   std::int64_t nbytes = 0;           ///< bytes of the result that are written
+  stream_handle stream;              ///< what the result is ordered on; unknown for the host
+  stream_handle work_stream;         ///< where a copy runs; unknown: on the hub's own stream
+  bool after_producer = false;       ///< that stream, or the copy's, waits for the producer's
+  bool producer_after = false;       ///< the producer's stream waits for the copy
+  bool host_waits = false;           ///< the result is complete on return
 };
+
+/// A stream and what it is made to wait for; unknown when only the producer knows.
+struct stream_wait {
+  stream_handle consumer;
+  stream_handle producer;
+};
+
+/// The waits of a decision, for reports.
+std::vector<stream_wait> waits_of(const decision& decided, const description& source);
 
 /// A copy starts at least at a multiple of this: a cache line, and what XLA needs to share it on.
 inline constexpr std::int64_t default_copy_alignment = 64;

@@ -217,8 +217,33 @@ std::string cuda_device_name(const description& s, const requirements& r) {
   return (asked ? *r.device : s.view.device()).name();
 }
 
+std::string stream_name(stream_handle stream) {
+  if (!stream.known()) return "a stream that only the producer knows";
+  switch (stream.protocol()) {
+    case -1: return "no stream";
+    case 1: return "the legacy default stream";
+    case 2: return "the per-thread default stream";
+    default: break;
+  }
+  return "stream " + hex_address(reinterpret_cast<const void*>(stream.protocol()));
+}
+
+// The stream belongs to another device than the memory it is to be used with.
+std::string foreign_stream_text(const description& s, const requirements& r) {
+  const device from = s.view.device();
+  const device to = r.device && needs_cuda(r.device->type) ? *r.device : from;
+  const auto foreign = [](const stream_state& stream, device where) {
+    return stream.device_id >= 0 && stream.device_id != where.id;
+  };
+  const bool consumer = foreign(s.streams.consumer, to);
+  const stream_state& stream = consumer ? s.streams.consumer : s.streams.producer;
+  if (!consumer && !foreign(stream, from)) return ends_in_note("the stream cannot be used", s);
+  return stream_name(stream.handle) + " belongs to cuda:" + std::to_string(stream.device_id) +
+         " and the memory to " + (consumer ? to : from).name() + "; pass a stream of that device";
+}
+
 std::string stream_text(const description& s, const requirements& r, const capabilities& t) {
-  if (!r.refused_stream) return ends_in_note("the stream cannot be used", s);
+  if (!r.refused_stream) return foreign_stream_text(s, r);
   const std::int64_t number = *r.refused_stream;
   const device to = r.device.value_or(s.view.device());
   if (t.id == framework::cpp && is_host_memory(to.type)) {
@@ -228,6 +253,40 @@ std::string stream_text(const description& s, const requirements& r, const capab
   return "stream " + (beyond ? std::string("beyond 64 bits") : std::to_string(number)) +
          " does not exist on CUDA devices; pass None, -1 (the caller orders), 1 (legacy default), "
          "2 (per-thread default) or a stream handle";
+}
+
+std::string capture_text(const description& s) {
+  const stream_facts& streams = s.streams;
+  const auto captures = [](const stream_state& stream) {
+    return stream.capture != capture_kind::none;
+  };
+  if (!captures(streams.consumer) && !captures(streams.producer)) {
+    return ends_in_note("a CUDA graph capture is in progress", s);
+  }
+  std::string text = "a CUDA graph capture is in progress on ";
+  if (captures(streams.consumer)) text += stream_name(streams.consumer.handle);
+  if (captures(streams.consumer) && captures(streams.producer)) text += " and on ";
+  if (captures(streams.producer)) text += stream_name(streams.producer.handle);
+  if (streams.producer_unknown) {
+    return text +
+           ", and a wait that the producer makes there could break it; import the array "
+           "before the capture, or order it yourself and pass stream=-1";
+  }
+  return text +
+         ", and what is asked for would break it or belong to the graph; exchange or copy the "
+         "array before the capture, or order it yourself and pass stream=-1";
+}
+
+std::string driver_text(const description& s, const requirements& r) {
+  const std::string remedy =
+      ", so " + cuda_device_name(s, r) + " cannot be used; keep the data on the CPU";
+  if (s.driver.code == no_driver.code) {
+    std::string text = "no CUDA driver answers on this machine";
+    if (*s.driver.text != '\0') text.append(" (").append(s.driver.text).append(")");
+    return text + remedy;
+  }
+  return std::string("the CUDA driver answers ") + s.driver.name + " (" +
+         std::to_string(s.driver.code) + ") to " + s.driver.text + remedy;
 }
 
 std::string base_text(reason_code code, const description& s, const requirements& r,
@@ -273,10 +332,8 @@ std::string base_text(reason_code code, const description& s, const requirements
              "it outside the transform";
     case reason_code::framework: return "the producer says that it made this copy";
     case reason_code::stream: return stream_text(s, r, t);
-    case reason_code::capture: return ends_in_note("a CUDA graph capture is in progress", s);
-    case reason_code::driver:
-      return "no CUDA driver answers on this machine, so " + cuda_device_name(s, r) +
-             " cannot be used; keep the data on the CPU";
+    case reason_code::capture: return capture_text(s);
+    case reason_code::driver: return driver_text(s, r);
     case reason_code::producer:
       return ends_in_note("the producer failed", s) + "; mend it, or export the array another way";
   }

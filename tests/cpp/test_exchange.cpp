@@ -60,21 +60,24 @@ struct fake_cuda {
   static inline bool present = false;
   static inline int asked = 0, allocated = 0, copied = 0;
   static inline device where;
-  static inline constexpr device_backend backend{
-      []() noexcept {
-        ++asked;
-        return present;
-      },
-      [](std::int64_t nbytes, std::int64_t alignment, device wanted) {
-        ++allocated;
-        where = wanted;
-        return host_backend().allocate(nbytes, alignment, wanted);
-      },
-      [](const extent* shape, std::int32_t ndim, const strided_memory& from,
-         const strided_memory& into, element_change change) {
-        ++copied;
-        host_backend().copy(shape, ndim, from, into, change);
-      }};
+  static inline const device_backend backend = [] {
+    device_backend made = host_backend();
+    made.status = []() noexcept {
+      ++asked;
+      return present ? driver_status() : no_driver;
+    };
+    made.allocate = [](std::int64_t nbytes, std::int64_t alignment, device wanted,
+                       stream_handle stream) {
+      ++allocated;
+      where = wanted;
+      return host_backend().allocate(nbytes, alignment, wanted, stream);
+    };
+    made.copy = [](const copy_job& job) {
+      ++copied;
+      return host_backend().copy(job);
+    };
+    return made;
+  }();
 };
 
 }  // namespace
@@ -400,8 +403,8 @@ TEST_CASE("the driver is asked once, and only where device memory is involved", 
     description d = describe(tensor_view(nullptr, shape, nullptr, 1, float32, where));
     CHECK(fake_cuda::asked == 0);
     find_facts(d, wanted);
-    CHECK(fake_cuda::asked == (d.cuda_driver ? 1 : 0));
-    return d.cuda_driver;
+    CHECK(fake_cuda::asked == (d.driver.answers() ? 1 : 0));
+    return d.driver.answers();
   };
   CHECK_FALSE(facts(device(), {}));
   CHECK_FALSE(facts(device(), {.device = device()}));
@@ -551,7 +554,7 @@ TEST_CASE("a description tells the facts of a view", "[exchange]") {
   CHECK(d.has_dtype);
   CHECK(d.has_device);
   CHECK(d.state.empty());
-  CHECK_FALSE(d.cuda_driver);
+  CHECK_FALSE(d.driver.answers());
 }
 
 TEST_CASE("a description knows overlapping elements", "[exchange]") {

@@ -123,7 +123,7 @@ const row rows[] = {
     {"the device where it is", none(), none(), [](setup& s) { s.wanted.device = device(); }},
     {"a CUDA array for who holds CUDA", none(), none(),
      [](setup& s) {
-       s.to(framework::cupy), s.where = device(kDLCUDA, 1), s.source.cuda_driver = true;
+       s.to(framework::cupy), s.where = device(kDLCUDA, 1), s.source.driver = {};
      }},
     {"a CUDA array for who carries its order, without a driver", none(), none(),
      [](setup& s) { s.to(framework::array), s.where = device(kDLCUDA, 1); }},
@@ -135,12 +135,12 @@ const row rows[] = {
      [](setup& s) { s.where = device(kDLCUDAHost), s.wanted.device = device(); }},
     {"managed memory for who knows the host only", none(), none(),
      [](setup& s) {
-       s.to(framework::numpy), s.where = device(kDLCUDAManaged), s.source.cuda_driver = true;
+       s.to(framework::numpy), s.where = device(kDLCUDAManaged), s.source.driver = {};
      }},
     {"managed memory wanted on a CUDA device", none(), none(),
      [](setup& s) {
        s.where = device(kDLCUDAManaged), s.wanted.device = device(kDLCUDA),
-       s.source.cuda_driver = true;
+       s.source.driver = {};
      }},
     {"a handle for who holds it", none(), none(), [](setup& s) { s.where = device(kDLMetal); }},
     {"an address of a handle says nothing", none(), none(),
@@ -157,13 +157,13 @@ const row rows[] = {
     // What is copied, with each reason.
     {"a CUDA array for the host", are(why::device), none(),
      [](setup& s) {
-       s.to(framework::numpy), s.where = device(kDLCUDA), s.source.cuda_driver = true;
+       s.to(framework::numpy), s.where = device(kDLCUDA), s.source.driver = {};
      }},
     {"a host array wanted on a CUDA device", are(why::device), none(),
-     [](setup& s) { s.wanted.device = device(kDLCUDA), s.source.cuda_driver = true; }},
+     [](setup& s) { s.wanted.device = device(kDLCUDA), s.source.driver = {}; }},
     {"a CUDA array wanted on another", are(why::device), none(),
      [](setup& s) {
-       s.where = device(kDLCUDA), s.wanted.device = device(kDLCUDA, 1), s.source.cuda_driver = true;
+       s.where = device(kDLCUDA), s.wanted.device = device(kDLCUDA, 1), s.source.driver = {};
      }},
     {"another dtype", are(why::dtype), none(), [](setup& s) { s.wanted.dtype = int8; }},
     {"float8 widened", are(why::dtype), none(),
@@ -261,7 +261,7 @@ const row rows[] = {
     {"an unknown device", none(), are(why::device), [](setup& s) { s.source.has_device = false; }},
     {"a device that the target lacks", are(why::device), are(why::device),
      [](setup& s) {
-       s.to(framework::numpy), s.wanted.device = device(kDLCUDA), s.source.cuda_driver = true;
+       s.to(framework::numpy), s.wanted.device = device(kDLCUDA), s.source.driver = {};
      }},
     {"a device type without an adapter", are(why::device), are(why::device),
      [](setup& s) { s.to(framework::numpy), s.where = device(kDLROCM); }},
@@ -518,7 +518,7 @@ TEST_CASE("memory is shown under a device that the target knows", "[negotiation]
     setup s;
     s.where = r.from;
     s.target.devices = r.holds;
-    s.source.cuda_driver = true;
+    s.source.driver = {};
     INFO(r.from.name() << " as " << r.shown.name());
     CHECK(s.decided().action == action::share);
     CHECK(s.decided().device == r.shown);
@@ -529,7 +529,7 @@ TEST_CASE("what the target cannot hold where it is goes where the target lives",
   setup s;
   s.where = device(kDLCUDA, 1);
   s.to(framework::numpy);
-  s.source.cuda_driver = true;
+  s.source.driver = {};
   CHECK(s.decided().device == device());
   // CuPy has no host arrays: there is no CPU to go to.
   s.where = device();
@@ -655,7 +655,7 @@ class random_setups {
     return device(static_cast<DLDeviceType>(type), index);
   }
   void source(description& d, bool has_strides) {
-    d.cuda_driver = one_in(2);
+    if (one_in(2)) d.driver = {};
     d.is_copied = one_in(6);
     d.same_framework = one_in(4);
     d.byte_strides = has_strides && one_in(10);

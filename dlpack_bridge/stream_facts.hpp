@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+
+#include <dlpack_bridge/device.hpp>
+#include <dlpack_bridge/stream_handle.hpp>
+
+namespace dlpack_bridge {
+
+/// Whether a driver answers, and what it said when it does not. The texts are static.
+struct driver_status {
+  int code = 0;  ///< 0: it answers; else the CUresult of the call that failed, 100 without a driver
+  const char* name = "CUDA_SUCCESS";  ///< of the code
+  const char* text = "";              ///< what failed, for people
+
+  constexpr bool answers() const noexcept { return code == 0; }
+};
+
+/// What is known of a driver that nobody asked.
+inline constexpr driver_status no_driver{100, "CUDA_ERROR_NO_DEVICE", ""};
+
+/// Whether work on a stream goes into a CUDA graph instead of to the device.
+enum class capture_kind : std::uint8_t {
+  none,
+  active,    ///< the stream captures, for the graph of `capture_id`
+  implicit,  ///< the legacy stream while a blocking stream captures: nothing may be put on it
+};
+
+/// What the driver says of one stream.
+struct stream_state {
+  stream_handle handle;         ///< unknown: nobody but its owner knows the stream
+  std::int32_t device_id = -1;  ///< the device it belongs to; -1 when that was not asked
+  capture_kind capture = capture_kind::none;
+  std::uint64_t capture_id = 0;
+};
+
+/// The streams of one exchange, gathered before the decision.
+struct stream_facts {
+  stream_state producer;  ///< what the array is ordered on; -1 when nothing is left to wait for
+  stream_state consumer;  ///< where the result will be used; -1 when the caller orders
+  /// Nobody but the producer knows which stream wrote: it orders its work itself when it is told the
+  /// consumer's stream (`__dlpack__`), or did so when it made a capsule.
+  bool producer_unknown = false;
+};
+
+/// Whether one of two streams may be made to wait for the other: an edge between streams that capture
+/// belongs to one graph, or breaks it.
+constexpr bool may_order(const stream_state& a, const stream_state& b) noexcept {
+  if (a.capture == capture_kind::none && b.capture == capture_kind::none) return true;
+  return a.capture == capture_kind::active && b.capture == capture_kind::active &&
+         a.capture_id == b.capture_id;
+}
+
+}  // namespace dlpack_bridge
