@@ -4,6 +4,13 @@
 #include <bit>
 #include <cstdint>
 
+// The operations on elements are compiled for GPUs as well.
+#ifdef __CUDACC__
+#define DLPACK_BRIDGE_EACH_ELEMENT __host__ __device__ __attribute__((always_inline))
+#else
+#define DLPACK_BRIDGE_EACH_ELEMENT [[gnu::always_inline]]
+#endif
+
 // The eight float8 formats, each described by a few numbers; rounding and special values as
 // ml_dtypes has them.
 namespace dlpack_bridge::detail {
@@ -47,11 +54,11 @@ constexpr std::uint32_t overflow_of(float8_format f) {
 /// `a` when the condition holds, else `b`, without a branch even where computing one of them could
 /// raise a floating-point flag.
 template <class T>
-[[gnu::always_inline]] inline T pick(bool condition, T a, T b) {
+DLPACK_BRIDGE_EACH_ELEMENT inline T pick(bool condition, T a, T b) {
   return b ^ ((a ^ b) & (T{0} - static_cast<T>(condition)));
 }
 
-[[gnu::always_inline]] inline std::uint8_t scale_bits(float value) {
+DLPACK_BRIDGE_EACH_ELEMENT inline std::uint8_t scale_bits(float value) {
   const auto bits = std::bit_cast<std::uint32_t>(value);
   // Halves go up, and so does everything between 2^-127, the smallest scale, and 2^-126.
   const std::uint32_t rounded = bits < 0x00800000 ? bits > 0x00400000 : (bits + 0x00400000) >> 23;
@@ -61,7 +68,7 @@ template <class T>
 
 /// Rounds to nearest even.
 template <float8_format F>
-[[gnu::always_inline]] inline std::uint8_t float8_bits(float value) {
+DLPACK_BRIDGE_EACH_ELEMENT inline std::uint8_t float8_bits(float value) {
   if constexpr (F.kind == specials::scale) {
     return scale_bits(value);
   } else {
@@ -97,13 +104,10 @@ constexpr std::uint32_t float8_value(float8_format f, std::uint32_t bits) {
   if (f.kind == specials::ieee && magnitude == infinity_of(f)) return 0x7f800000 | sign;
   if (magnitude > largest_of(f)) return quiet_nan | sign;
 
-  const int exponent = static_cast<int>(magnitude >> f.mantissa);
-  const std::uint32_t fraction = magnitude & ((1U << f.mantissa) - 1);
-  auto value = static_cast<float>(exponent == 0 ? fraction : fraction | (1U << f.mantissa));
-  int power = (exponent == 0 ? 1 : exponent) - f.bias - f.mantissa;
-  for (; power < 0; ++power) value *= 0.5F;
-  for (; power > 0; --power) value *= 2.0F;
-  return std::bit_cast<std::uint32_t>(value) | sign;
+  // Exponent and fraction where a float32 has them, then the bias; both steps are exact.
+  const auto scaled = std::bit_cast<float>(magnitude << (23 - f.mantissa));
+  const auto rebias = std::bit_cast<float>(static_cast<std::uint32_t>(254 - f.bias) << 23);
+  return std::bit_cast<std::uint32_t>(scaled * rebias) | sign;
 }
 
 template <float8_format F>

@@ -6,7 +6,7 @@
 #include <limits>
 #include <type_traits>
 
-#ifdef __SSE2__
+#if defined(__SSE2__) && !defined(__CUDACC__)
 #include <immintrin.h>
 #endif
 
@@ -31,40 +31,42 @@ struct operation {
 /// Integer to integer: extends by the sign of the source, wraps when it narrows.
 template <class From, class To>
 struct resize : operation<From, To> {
-  [[gnu::always_inline]] static To apply(From x) { return static_cast<To>(x); }
+  DLPACK_BRIDGE_EACH_ELEMENT static To apply(From x) { return static_cast<To>(x); }
 };
 
 /// Any byte but 0 is true; what leaves as a number is 0 or 1.
 struct normalize : operation<std::uint8_t, std::uint8_t> {
-  [[gnu::always_inline]] static std::uint8_t apply(std::uint8_t x) { return x != 0; }
+  DLPACK_BRIDGE_EACH_ELEMENT static std::uint8_t apply(std::uint8_t x) { return x != 0; }
 };
 
 template <class From>
 struct nonzero : operation<From, std::uint8_t> {
-  [[gnu::always_inline]] static std::uint8_t apply(From x) { return x != 0; }  // NaN is true
+  DLPACK_BRIDGE_EACH_ELEMENT static std::uint8_t apply(From x) { return x != 0; }  // NaN is true
 };
 
 /// float16 and bfloat16 are zero when nothing but the sign is set.
 struct nonzero_half : operation<std::uint16_t, std::uint8_t> {
-  [[gnu::always_inline]] static std::uint8_t apply(std::uint16_t x) { return (x & 0x7fff) != 0; }
+  DLPACK_BRIDGE_EACH_ELEMENT static std::uint8_t apply(std::uint16_t x) {
+    return (x & 0x7fff) != 0;
+  }
 };
 
 template <class From, class To>
 struct to_float : operation<From, To> {
-  [[gnu::always_inline]] static To apply(From x) { return static_cast<To>(x); }
+  DLPACK_BRIDGE_EACH_ELEMENT static To apply(From x) { return static_cast<To>(x); }
 };
 
 /// A truth value as 0 or 1.
 template <class To>
 struct truth_to_float : operation<std::uint8_t, To> {
-  [[gnu::always_inline]] static To apply(std::uint8_t x) { return static_cast<To>(x != 0); }
+  DLPACK_BRIDGE_EACH_ELEMENT static To apply(std::uint8_t x) { return static_cast<To>(x != 0); }
 };
 
 // ---- float to integer ----------------------------------------------------------------------------
 
 /// Truncates; NaN and what does not fit give the smallest integer.
 template <class To, class From>
-[[gnu::always_inline]] inline To truncated(From x) {
+DLPACK_BRIDGE_EACH_ELEMENT inline To truncated(From x) {
   constexpr From limit = -static_cast<From>(std::numeric_limits<To>::min());
   const bool fits = std::abs(x) < limit;
   const To whole = static_cast<To>(fits ? x : From{0});
@@ -81,7 +83,7 @@ struct to_integer : operation<From, To> {
   static constexpr bool through_int64 =
       sizeof(To) == 8 || (sizeof(To) == 4 && std::is_unsigned_v<To>);
 
-  [[gnu::always_inline]] static To apply(From x) {
+  DLPACK_BRIDGE_EACH_ELEMENT static To apply(From x) {
     if constexpr (std::is_same_v<To, std::uint64_t>) {
       constexpr From half = static_cast<From>(9223372036854775808.0);
       const bool large = x >= half;
@@ -93,10 +95,10 @@ struct to_integer : operation<From, To> {
     }
   }
 
-#ifdef __SSE2__
+#if defined(__SSE2__) && !defined(__CUDACC__)
   /// The same with the instruction that the rule describes, for loops that have to go element by
   /// element.
-  [[gnu::always_inline]] static To apply_alone(From x)
+  DLPACK_BRIDGE_EACH_ELEMENT static To apply_alone(From x)
     requires through_int64
   {
     constexpr From half = static_cast<From>(9223372036854775808.0);
@@ -117,7 +119,7 @@ struct to_integer : operation<From, To> {
 /// defines it.
 template <class To>
 struct float8_to_integer : operation<float, To> {
-  [[gnu::always_inline]] static To apply(float x) {
+  DLPACK_BRIDGE_EACH_ELEMENT static To apply(float x) {
     constexpr float infinity = std::numeric_limits<float>::infinity();
     To result = to_integer<float, To>::apply(x);
     result = x == infinity ? std::numeric_limits<To>::max() : result;
@@ -130,7 +132,7 @@ struct float8_to_integer : operation<float, To> {
 
 /// Rounds to nearest even; a NaN keeps its sign and the upper bits of its payload, and one that
 /// would lose them all becomes the smallest NaN. Whether it signals is kept.
-[[gnu::always_inline]] inline std::uint16_t half_bits(float value) {
+DLPACK_BRIDGE_EACH_ELEMENT inline std::uint16_t half_bits(float value) {
   const auto bits = std::bit_cast<std::uint32_t>(value);
   const std::uint32_t magnitude = bits & 0x7fffffff;
   const std::uint32_t rounding = 0xfff + ((magnitude >> 13) & 1);
@@ -147,12 +149,12 @@ struct float8_to_integer : operation<float, To> {
 }
 
 struct single_to_half : operation<float, std::uint16_t> {
-  [[gnu::always_inline]] static std::uint16_t apply(float x) { return half_bits(x); }
+  DLPACK_BRIDGE_EACH_ELEMENT static std::uint16_t apply(float x) { return half_bits(x); }
 };
 
 /// A double on its way to float16: an inexact number is made odd, which the second rounding can not
 /// mistake for a tie. A NaN keeps what a float32 can hold of it and stays a NaN.
-[[gnu::always_inline]] inline float odd_single(double x) {
+DLPACK_BRIDGE_EACH_ELEMENT inline float odd_single(double x) {
   const auto single = static_cast<float>(x);
   const auto back = static_cast<double>(single);
   const auto bits = std::bit_cast<std::uint32_t>(single);
@@ -168,11 +170,13 @@ struct single_to_half : operation<float, std::uint16_t> {
 }
 
 struct double_to_half : operation<double, std::uint16_t> {
-  [[gnu::always_inline]] static std::uint16_t apply(double x) { return half_bits(odd_single(x)); }
+  DLPACK_BRIDGE_EACH_ELEMENT static std::uint16_t apply(double x) {
+    return half_bits(odd_single(x));
+  }
 };
 
 struct half_to_single : operation<std::uint16_t, std::uint32_t> {
-  [[gnu::always_inline]] static std::uint32_t apply(std::uint16_t x) {
+  DLPACK_BRIDGE_EACH_ELEMENT static std::uint32_t apply(std::uint16_t x) {
     const std::uint32_t sign = (x & 0x8000U) << 16;
     const std::uint32_t shifted = (x & 0x7fffU) << 13;
     const std::uint32_t exponent = shifted & 0x0f800000;
@@ -185,7 +189,7 @@ struct half_to_single : operation<std::uint16_t, std::uint32_t> {
 };
 
 struct half_to_double : operation<std::uint16_t, std::uint64_t> {
-  [[gnu::always_inline]] static std::uint64_t apply(std::uint16_t x) {
+  DLPACK_BRIDGE_EACH_ELEMENT static std::uint64_t apply(std::uint16_t x) {
     const std::uint64_t sign = std::uint64_t{x & 0x8000U} << 48;
     const std::uint64_t shifted = std::uint64_t{x & 0x7fffU} << 42;
     const std::uint64_t exponent = shifted & 0x01f0000000000000;
@@ -198,14 +202,14 @@ struct half_to_double : operation<std::uint16_t, std::uint64_t> {
 };
 
 struct bfloat_to_single : operation<std::uint16_t, std::uint32_t> {
-  [[gnu::always_inline]] static std::uint32_t apply(std::uint16_t x) {
+  DLPACK_BRIDGE_EACH_ELEMENT static std::uint32_t apply(std::uint16_t x) {
     return std::uint32_t{x} << 16;
   }
 };
 
 /// On the way to float16, where ml_dtypes drops the payload of a NaN.
 struct bfloat_to_plain_single : operation<std::uint16_t, std::uint32_t> {
-  [[gnu::always_inline]] static std::uint32_t apply(std::uint16_t x) {
+  DLPACK_BRIDGE_EACH_ELEMENT static std::uint32_t apply(std::uint16_t x) {
     const std::uint32_t bits = std::uint32_t{x} << 16;
     return (x & 0x7fff) > 0x7f80 ? (bits & 0x80000000) | 0x7fc00000 : bits;
   }
@@ -213,7 +217,7 @@ struct bfloat_to_plain_single : operation<std::uint16_t, std::uint32_t> {
 
 /// Rounds to nearest even; every NaN becomes the quiet one of its sign.
 struct single_to_bfloat : operation<std::uint32_t, std::uint16_t> {
-  [[gnu::always_inline]] static std::uint16_t apply(std::uint32_t x) {
+  DLPACK_BRIDGE_EACH_ELEMENT static std::uint16_t apply(std::uint32_t x) {
     const std::uint32_t rounded = (x + 0x7fff + ((x >> 16) & 1)) >> 16;
     const bool nan = (x & 0x7fffffff) > 0x7f800000;
     return static_cast<std::uint16_t>(nan ? ((x >> 16) & 0x8000) | 0x7fc0 : rounded);
@@ -222,13 +226,17 @@ struct single_to_bfloat : operation<std::uint32_t, std::uint16_t> {
 
 template <float8_format Format>
 struct to_float8 : operation<float, std::uint8_t> {
-  [[gnu::always_inline]] static std::uint8_t apply(float x) { return float8_bits<Format>(x); }
+  DLPACK_BRIDGE_EACH_ELEMENT static std::uint8_t apply(float x) { return float8_bits<Format>(x); }
 };
 
 template <float8_format Format>
 struct from_float8 : operation<std::uint8_t, std::uint32_t> {
-  [[gnu::always_inline]] static std::uint32_t apply(std::uint8_t x) {
+  DLPACK_BRIDGE_EACH_ELEMENT static std::uint32_t apply(std::uint8_t x) {
+#ifdef __CUDA_ARCH__
+    return float8_value(Format, x);
+#else
     return float8_values<Format>[x];
+#endif
   }
 };
 
@@ -236,7 +244,7 @@ struct from_float8 : operation<std::uint8_t, std::uint32_t> {
 
 template <class T>
 struct swap_bytes : operation<T, T> {
-  [[gnu::always_inline]] static T apply(T x) {
+  DLPACK_BRIDGE_EACH_ELEMENT static T apply(T x) {
     if constexpr (sizeof(T) == 2) return __builtin_bswap16(x);
     if constexpr (sizeof(T) == 4) return __builtin_bswap32(x);
     if constexpr (sizeof(T) == 8) return __builtin_bswap64(x);
@@ -245,27 +253,27 @@ struct swap_bytes : operation<T, T> {
 
 template <class T>
 struct negate_integer : operation<T, T> {
-  [[gnu::always_inline]] static T apply(T x) { return static_cast<T>(T{0} - x); }
+  DLPACK_BRIDGE_EACH_ELEMENT static T apply(T x) { return static_cast<T>(T{0} - x); }
 };
 
 /// Floats with a sign bit, NaN included.
 template <class T>
 struct negate_float : operation<T, T> {
-  [[gnu::always_inline]] static T apply(T x) {
+  DLPACK_BRIDGE_EACH_ELEMENT static T apply(T x) {
     return static_cast<T>(x ^ (T{1} << (8 * sizeof(T) - 1)));
   }
 };
 
 /// The fnuz formats have one zero and one NaN, and neither has a sign.
 struct negate_fnuz : operation<std::uint8_t, std::uint8_t> {
-  [[gnu::always_inline]] static std::uint8_t apply(std::uint8_t x) {
+  DLPACK_BRIDGE_EACH_ELEMENT static std::uint8_t apply(std::uint8_t x) {
     return static_cast<std::uint8_t>((x & 0x7f) == 0 ? x : x ^ 0x80);
   }
 };
 
 /// float8_e8m0fnu has no negative numbers.
 struct negate_e8m0 : operation<std::uint8_t, std::uint8_t> {
-  [[gnu::always_inline]] static std::uint8_t apply(std::uint8_t) { return 0xff; }
+  DLPACK_BRIDGE_EACH_ELEMENT static std::uint8_t apply(std::uint8_t) { return 0xff; }
 };
 
 // ---- complex numbers: a pair of parts is one unit --------------------------------------------------
@@ -278,19 +286,19 @@ struct pair_of {
 
 template <class T>
 struct conjugate : operation<pair_of<T>, pair_of<T>> {
-  [[gnu::always_inline]] static pair_of<T> apply(pair_of<T> x) {
+  DLPACK_BRIDGE_EACH_ELEMENT static pair_of<T> apply(pair_of<T> x) {
     return {x.real, negate_float<T>::apply(x.imaginary)};
   }
 };
 
 template <class T>
 struct to_complex : operation<T, pair_of<T>> {
-  [[gnu::always_inline]] static pair_of<T> apply(T x) { return {x, 0}; }
+  DLPACK_BRIDGE_EACH_ELEMENT static pair_of<T> apply(T x) { return {x, 0}; }
 };
 
 /// Of the truth of both parts.
 struct either : operation<pair_of<std::uint8_t>, std::uint8_t> {
-  [[gnu::always_inline]] static std::uint8_t apply(pair_of<std::uint8_t> x) {
+  DLPACK_BRIDGE_EACH_ELEMENT static std::uint8_t apply(pair_of<std::uint8_t> x) {
     return x.real | x.imaginary;
   }
 };

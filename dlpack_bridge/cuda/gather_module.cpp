@@ -1,0 +1,127 @@
+#include <dlpack_bridge/cuda/gather_module.hpp>
+
+#include <atomic>
+#include <mutex>
+#include <string_view>
+
+#include <dlpack_bridge/cuda/context.hpp>
+#include <dlpack_bridge/cuda/gather_image.hpp>
+
+namespace dlpack_bridge::cuda {
+namespace {
+
+/// The image does not serve this chip or this driver, and will not.
+bool is_unsuitable(CUresult result) noexcept {
+  switch (result) {
+    case CUDA_ERROR_INVALID_IMAGE:
+    case CUDA_ERROR_NO_BINARY_FOR_GPU:
+    case CUDA_ERROR_INVALID_PTX:
+    case CUDA_ERROR_UNSUPPORTED_PTX_VERSION:
+    case CUDA_ERROR_JIT_COMPILER_NOT_FOUND:
+    case CUDA_ERROR_JIT_COMPILATION_DISABLED:
+    case CUDA_ERROR_NOT_SUPPORTED:
+    case CUDA_ERROR_NOT_FOUND: return true;
+    default: return false;
+  }
+}
+
+enum class load_state { none, loaded, unsuitable };
+
+struct loaded_image {
+  std::mutex mutex;
+  std::atomic<load_state> state{load_state::none};
+  CUlibrary library = nullptr;
+  CUkernel gather = nullptr, move = nullptr;
+};
+
+struct loaded_kernels {
+  std::mutex mutex;
+  std::atomic<load_state> state{load_state::none};
+  gather_kernels kernels;
+};
+
+load_state state_of_call(CUresult result, const char* call, int device) {
+  if (result == CUDA_SUCCESS) return load_state::loaded;
+  if (!is_unsuitable(result)) throw_driver_error(result, call, {device});
+  return load_state::unsuitable;
+}
+
+load_state load(const driver_api& api, loaded_image& into) {
+  return state_of_call(api.cuLibraryLoadData(&into.library, gather_image(), nullptr, nullptr, 0U,
+                                             nullptr, nullptr, 0U),
+                       api.cuLibraryLoadData.name, -1);
+}
+
+// Once in a process, for all its devices. Never unloaded: copies may run while statics die.
+loaded_image& image(const driver_api& api) {
+  static loaded_image* const loaded = new loaded_image;
+  if (loaded->state.load(std::memory_order_acquire) != load_state::none) return *loaded;
+  const std::lock_guard lock(loaded->mutex);
+  if (loaded->state.load(std::memory_order_relaxed) != load_state::none) return *loaded;
+  load_state state = load_state::unsuitable;
+  if (gather_image() != nullptr) {
+    state = loaded->library != nullptr ? load_state::loaded : load(api, *loaded);
+  }
+  if (state == load_state::loaded) {
+    check({}, api.cuLibraryGetKernel, &loaded->gather, loaded->library, gather_kernel);
+    check({}, api.cuLibraryGetKernel, &loaded->move, loaded->library, gather_move_kernel);
+  }
+  loaded->state.store(state, std::memory_order_release);
+  return *loaded;
+}
+
+/// The context is current.
+load_state get_functions(const driver_api& api, const loaded_image& from, int device,
+                         gather_kernels& kernels) {
+  gather_kernels found;
+  load_state state = state_of_call(api.cuKernelGetFunction(&found.gather, from.gather),
+                                   api.cuKernelGetFunction.name, device);
+  if (state == load_state::loaded) {
+    state = state_of_call(api.cuKernelGetFunction(&found.move, from.move),
+                          api.cuKernelGetFunction.name, device);
+  }
+  if (state == load_state::loaded) kernels = found;
+  return state;
+}
+
+loaded_kernels& kernels_of_device(const driver_api& api, int device) {
+  static loaded_kernels* const all = new loaded_kernels[static_cast<std::size_t>(api.device_count)];
+  return all[device];
+}
+
+}  // namespace
+
+gather_kernels kernels_for(const driver_api& api, const placed_stream& stream) {
+  const bool primary = stream.context == known_context(api, stream.device);
+  loaded_kernels& loaded = kernels_of_device(api, stream.device);
+  if (primary && loaded.state.load(std::memory_order_acquire) != load_state::none) {
+    return loaded.kernels;
+  }
+  const relaxed_capture relaxed(api);
+  const context_guard current(api, stream.context);
+  const std::lock_guard lock(loaded.mutex);
+  const loaded_image& from = image(api);
+  gather_kernels kernels;
+  load_state state = from.state.load(std::memory_order_acquire);
+  if (state == load_state::loaded) state = get_functions(api, from, stream.device, kernels);
+  if (primary && loaded.state.load(std::memory_order_relaxed) == load_state::none) {
+    loaded.kernels = kernels;
+    loaded.state.store(state, std::memory_order_release);
+  }
+  return kernels;
+}
+
+void launch_gather(const driver_api& api, const gather_kernels& kernels,
+                   const placed_stream& stream, planned_copy copy) {
+  fit_units(copy);
+  const context_guard current(api, stream.context);
+  for_each_launch(copy, [&](gather_launch launch) {
+    const bool moves = launch.kernel == std::string_view(gather_move_kernel);
+    void* parameters[] = {&launch.arguments};
+    check({stream.device, stream.handle}, api.cuLaunchKernel, moves ? kernels.move : kernels.gather,
+          launch.blocks, 1U, 1U, static_cast<unsigned>(gather_threads), 1U, 1U, launch.shared_bytes,
+          stream.handle, parameters, nullptr);
+  });
+}
+
+}  // namespace dlpack_bridge::cuda

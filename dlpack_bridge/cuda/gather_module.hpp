@@ -1,0 +1,28 @@
+#pragma once
+
+#include <dlpack_bridge/cuda/gather_launch.hpp>
+#include <dlpack_bridge/cuda/placement.hpp>
+
+namespace dlpack_bridge::cuda {
+
+/// The gather kernels in one context.
+struct gather_kernels {
+  CUfunction gather = nullptr;
+  CUfunction move = nullptr;
+
+  /// False: this build has none, or none for the chip.
+  explicit operator bool() const noexcept { return gather != nullptr; }
+};
+
+/// The kernels for a stream's context; the first call of the process loads the image. Does not
+/// synchronise.
+/// @throws cuda_error
+gather_kernels kernels_for(const driver_api& api, const placed_stream& stream);
+
+/// Carries a copy out in the order of a stream. Every address must be one that the stream's device
+/// reaches. Does not synchronise.
+/// @throws cuda_error
+void launch_gather(const driver_api& api, const gather_kernels& kernels,
+                   const placed_stream& stream, planned_copy copy);
+
+}  // namespace dlpack_bridge::cuda

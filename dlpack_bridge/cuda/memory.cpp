@@ -1,0 +1,263 @@
+#include <dlpack_bridge/cuda/memory.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <utility>
+
+#include <dlpack_bridge/counters.hpp>
+#include <dlpack_bridge/cuda/block_cache.hpp>
+#include <dlpack_bridge/cuda/context.hpp>
+#include <dlpack_bridge/cuda/handshake.hpp>
+#include <dlpack_bridge/cuda/staging.hpp>
+#include <dlpack_bridge/cuda/stream.hpp>
+
+namespace dlpack_bridge::cuda {
+namespace {
+
+/// What every address of the driver is a multiple of.
+constexpr std::size_t driver_alignment = 256;
+
+/// Device memory with what its release needs.
+struct device_memory {
+  device where;
+  stream_handle home;
+  CUdeviceptr base = 0;                 ///< of the pool
+  std::unique_ptr<memory_block> block;  ///< not of the pool
+  device_memory* next = nullptr;
+};
+
+// ---- release ---------------------------------------------------------------------------------------
+
+enum class outcome { gone, later, lost };
+
+/// A free on a capturing stream would become a part of the graph.
+bool captures(const driver_api& api, const placed_stream& stream, stream_handle handle) {
+  return state_of(api, stream, handle).capture != capture_kind::none;
+}
+
+outcome outcome_of(CUresult result, int device) noexcept {
+  if (result == CUDA_SUCCESS) return outcome::gone;
+  if (is_sticky(result)) mark_lost(device);
+  return is_capture_refusal(result) ? outcome::later : outcome::lost;
+}
+
+/// Lets the memory go in the order of its home stream.
+outcome release(const driver_api& api, device_memory& memory) noexcept {
+  try {
+    const placed_stream home = place(api, memory.where.id, memory.home);
+    if (home.context == nullptr) return outcome::lost;
+    const context_guard current(api, home.context);
+    if (captures(api, home, memory.home)) return outcome::later;
+    if (!memory.block) {
+      return outcome_of(api.cuMemFreeAsync(memory.base, home.handle), memory.where.id);
+    }
+    pooled_event mark(api, home);
+    record(api, mark.get(), home);
+    memory.block->last_use = std::move(mark);
+    keep_block(std::move(memory.block));
+    return outcome::gone;
+  } catch (const cuda_error& e) {
+    return outcome_of(static_cast<CUresult>(e.code()), memory.where.id);
+  } catch (const std::exception&) {
+    return outcome::later;
+  }
+}
+
+/// Memory that a capture keeps from being released.
+struct held_up {
+  std::mutex mutex;
+  device_memory* first = nullptr;
+};
+
+held_up& waiting() {
+  static held_up* const memories = new held_up;
+  return *memories;
+}
+
+void release_or_hold(const driver_api& api, std::unique_ptr<device_memory> memory) noexcept {
+  switch (release(api, *memory)) {
+    case outcome::gone: return;
+    case outcome::lost:
+      active_counters().leaked.fetch_add(1, std::memory_order_relaxed);
+      static_cast<void>(memory->block.release());
+      return;
+    case outcome::later: {
+      const std::lock_guard lock(waiting().mutex);
+      memory->next = waiting().first;
+      waiting().first = memory.release();
+    }
+  }
+}
+
+void release_what_was_held_up(const driver_api& api) noexcept {
+  device_memory* all = nullptr;
+  {
+    const std::lock_guard lock(waiting().mutex);
+    all = std::exchange(waiting().first, nullptr);
+  }
+  while (all != nullptr) {
+    std::unique_ptr<device_memory> memory(all);
+    all = std::exchange(memory->next, nullptr);
+    release_or_hold(api, std::move(memory));
+  }
+}
+
+// Without a driver, at the end of the process or after a fork, the memory is the driver's business.
+void drop_device_memory(void* object) noexcept {
+  std::unique_ptr<device_memory> memory(static_cast<device_memory*>(object));
+  if (const driver_api* api = driver()) release_or_hold(*api, std::move(memory));
+  else static_cast<void>(memory->block.release());
+}
+
+void drop_block(void* object) noexcept {
+  keep_block(std::unique_ptr<memory_block>(static_cast<memory_block*>(object)));
+}
+
+// ---- allocation ------------------------------------------------------------------------------------
+
+bool has_pools(const driver_api& api, int device) {
+  enum : char { unknown, yes, no };
+  static std::atomic<char>* const known =
+      new std::atomic<char>[static_cast<std::size_t>(api.device_count)]();
+  char answer = known[device].load(std::memory_order_relaxed);
+  if (answer == unknown) {
+    int supported = 0;
+    check({device}, api.cuDeviceGetAttribute, &supported,
+          CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED, device);
+    answer = supported != 0 ? yes : no;
+    known[device].store(answer, std::memory_order_relaxed);
+  }
+  return answer == yes;
+}
+
+/// Whether memory can be at home on a stream: it has to be there, and be the same, at the release.
+bool can_be_home(const driver_api& api, device where, stream_handle stream) {
+  if (!stream.known() || stream.no_sync() || stream.protocol() == 2) return false;
+  return place(api, where.id, stream).device == where.id;
+}
+
+bool captures(const driver_api& api, device where, stream_handle stream) {
+  if (!stream.known() || stream.no_sync()) return false;
+  return captures(api, place(api, where.id, stream), stream);
+}
+
+placed_stream awake(const driver_api& api, device where, stream_handle stream) {
+  placed_stream at = place(api, where.id, stream);
+  if (at.context == nullptr) at.context = primary_context(api, where.id);
+  return at;
+}
+
+void take_from_pool(const driver_api& api, device_memory& memory, const placed_stream& home,
+                    std::size_t bytes) {
+  const relaxed_capture relaxed(api);
+  allocate_or_throw(memory.where.id, bytes, api.cuMemAllocAsync.name,
+                    [&] { return api.cuMemAllocAsync(&memory.base, bytes, home.handle); });
+}
+
+/// @returns the address of at least `bytes` bytes
+void* fill(const driver_api& api, device_memory& memory, const placed_stream& home,
+           std::size_t bytes, bool in_capture) {
+  const context_guard current(api, home.context);
+  if (!in_capture && has_pools(api, home.device)) {
+    take_from_pool(api, memory, home, bytes);
+    return reinterpret_cast<void*>(memory.base);
+  }
+  // Nothing that happened outside a capture can be waited for inside it.
+  memory.block = take_block(api, block_kind::device, home.device, home.context, bytes, in_capture);
+  if (memory.block->last_use) {
+    try {
+      make_wait(api, home, memory.block->last_use.get());
+    } catch (...) {
+      keep_block(std::move(memory.block));
+      throw;
+    }
+    memory.block->last_use.reset();
+  }
+  return memory.block->data;
+}
+
+backend_memory allocate_device(const driver_api& api, std::size_t bytes, device where,
+                               stream_handle stream) {
+  release_what_was_held_up(api);
+  const bool in_capture = captures(api, where, stream);
+  const bool at_home = !in_capture && can_be_home(api, where, stream);
+  const stream_handle home = at_home ? stream : own_stream(where).handle();
+  auto memory = std::make_unique<device_memory>();
+  memory->where = where;
+  memory->home = home;
+  void* data = fill(api, *memory, awake(api, where, home), bytes, in_capture);
+  backend_memory result{data, owner(memory.release(), drop_device_memory), home};
+  const bool waits = !at_home && !in_capture && stream.known() && !stream.no_sync();
+  if (waits) order_after(where, stream, where, home);
+  return result;
+}
+
+/// Pinned memory needs a context, no matter whose: one that is awake already, if there is one.
+placed_stream any_context(const driver_api& api, device where, stream_handle stream) {
+  if (stream.known() && !stream.no_sync()) {
+    const placed_stream at = place(api, where.id, stream);
+    if (at.context != nullptr) return at;
+  }
+  for (int device = 0; device < api.device_count; ++device) {
+    if (CUcontext context = active_context(api, device)) return {nullptr, context, device};
+  }
+  return {nullptr, primary_context(api, where.id), where.id};
+}
+
+backend_memory allocate_block(const driver_api& api, block_kind kind, std::size_t bytes,
+                              const placed_stream& at) {
+  const context_guard current(api, at.context);
+  std::unique_ptr<memory_block> block = take_block(api, kind, at.device, at.context, bytes, true);
+  void* data = block->data;
+  return {data, owner(block.release(), drop_block), {}};
+}
+
+}  // namespace
+
+backend_memory allocate(std::int64_t nbytes, std::int64_t alignment, device where,
+                        stream_handle stream) {
+  const driver_api& api = need_driver();
+  check_device(api, where.id);
+  const auto aligned = std::max(static_cast<std::size_t>(alignment), driver_alignment);
+  const auto bytes =
+      static_cast<std::size_t>(std::max<std::int64_t>(nbytes, 1)) + (aligned - driver_alignment);
+  backend_memory memory;
+  if (where.type == kDLCUDA) {
+    memory = allocate_device(api, bytes, where, stream);
+  } else if (where.type == kDLCUDAHost) {
+    memory = allocate_block(api, block_kind::pinned, bytes, any_context(api, where, stream));
+  } else {
+    const placed_stream at{nullptr, primary_context(api, where.id), where.id};
+    memory = allocate_block(api, block_kind::managed, bytes, at);
+  }
+  const auto address = reinterpret_cast<std::uintptr_t>(memory.data);
+  memory.data = reinterpret_cast<void*>((address + aligned - 1) & ~(aligned - 1));
+  return memory;
+}
+
+device locate(const void* address) {
+  const driver_api* api = driver();
+  if (api == nullptr || address == nullptr) return {};
+  unsigned type = 0, managed = 0;
+  int ordinal = -1;
+  CUpointer_attribute wanted[] = {CU_POINTER_ATTRIBUTE_MEMORY_TYPE, CU_POINTER_ATTRIBUTE_IS_MANAGED,
+                                  CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL};
+  void* values[] = {&type, &managed, &ordinal};
+  check({}, api->cuPointerGetAttributes, 3U, wanted, values,
+        reinterpret_cast<CUdeviceptr>(address));
+  if (managed != 0) return device(kDLCUDAManaged, std::max(ordinal, 0));
+  if (type == CU_MEMORYTYPE_HOST) return device(kDLCUDAHost, 0);
+  return type == CU_MEMORYTYPE_DEVICE ? device(kDLCUDA, ordinal) : device();
+}
+
+void trim() noexcept {
+  const driver_api* api = driver();
+  if (api == nullptr) return;
+  release_what_was_held_up(*api);
+  release_staging();
+  free_kept_blocks();
+}
+
+}  // namespace dlpack_bridge::cuda

@@ -1,0 +1,116 @@
+#include <dlpack_bridge/cuda/staging.hpp>
+
+#include <deque>
+#include <mutex>
+#include <utility>
+
+#include <dlpack_bridge/counters.hpp>
+#include <dlpack_bridge/cuda/context.hpp>
+
+namespace dlpack_bridge::cuda {
+namespace {
+
+/// Chunks that the devices may be busy with before the host waits for the oldest.
+constexpr std::size_t most_busy = 8;
+
+/// Chunks in the order in which they came back.
+struct returned_chunks {
+  std::mutex mutex;
+  std::deque<std::unique_ptr<memory_block>> chunks;
+};
+
+returned_chunks& returned() {
+  static returned_chunks* const all = new returned_chunks;
+  return *all;
+}
+
+void wait_for(const driver_api& api, memory_block& block) {
+  const context_guard current(api, block.last_use.context());
+  const relaxed_capture relaxed(api);
+  check({block.device}, api.cuEventSynchronize, block.last_use.get());
+  block.last_use.reset();
+}
+
+bool is_free(const driver_api& api, const memory_block& block) {
+  if (!block.last_use) return true;
+  const relaxed_capture relaxed(api);
+  return is_done(api, block.last_use.context(), block.last_use.get());
+}
+
+void abandon(std::unique_ptr<memory_block> block) noexcept {
+  active_counters().leaked.fetch_add(1, std::memory_order_relaxed);
+  static_cast<void>(block.release());
+}
+
+/// The oldest chunk when it is free, or when there are enough of them to wait; it may be busy still.
+std::unique_ptr<memory_block> take_returned(const driver_api& api) {
+  const std::lock_guard lock(returned().mutex);
+  auto& chunks = returned().chunks;
+  while (!chunks.empty()) {
+    bool lost = false;
+    try {
+      if (chunks.size() < most_busy && !is_free(api, *chunks.front())) return nullptr;
+    } catch (const cuda_error&) {  // of a device that is lost; others go on
+      lost = true;
+    }
+    std::unique_ptr<memory_block> oldest = std::move(chunks.front());
+    chunks.pop_front();
+    if (!lost) return oldest;
+    abandon(std::move(oldest));
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+staging_chunk::staging_chunk(const driver_api& api, const placed_stream& stream)
+    : block_(take_returned(api)) {
+  if (!block_) {
+    block_ = take_block(api, block_kind::pinned, stream.device, stream.context, bytes, true);
+  } else if (block_->last_use) {
+    try {
+      wait(api);
+    } catch (const cuda_error&) {
+      abandon(std::move(block_));
+      throw;
+    }
+  }
+}
+
+staging_chunk& staging_chunk::operator=(staging_chunk&& other) noexcept {
+  if (this != &other) {
+    give_back();
+    block_ = std::move(other.block_);
+    known_ = other.known_;
+  }
+  return *this;
+}
+
+void staging_chunk::leave(const driver_api& api, const placed_stream& stream) {
+  pooled_event mark(api, stream);
+  record(api, mark.get(), stream);
+  block_->last_use = std::move(mark);
+  known_ = true;
+}
+
+void staging_chunk::wait(const driver_api& api) { wait_for(api, *block_); }
+
+void staging_chunk::give_back() noexcept {
+  if (!block_) return;
+  if (!known_) return abandon(std::move(block_));
+  const std::lock_guard lock(returned().mutex);
+  try {
+    returned().chunks.push_back(nullptr);
+    returned().chunks.back() = std::move(block_);
+  } catch (const std::bad_alloc&) {
+    keep_block(std::move(block_));
+  }
+}
+
+void release_staging() noexcept {
+  const std::lock_guard lock(returned().mutex);
+  for (auto& chunk : returned().chunks) keep_block(std::move(chunk));
+  returned().chunks.clear();
+}
+
+}  // namespace dlpack_bridge::cuda
