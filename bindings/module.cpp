@@ -3,6 +3,9 @@
 #include <pybind11/pybind11.h>
 
 #include "reports.hpp"
+#ifdef DLPACK_BRIDGE_HAS_CUDA
+#include <dlpack_bridge/cuda/backend.hpp>
+#endif
 #include <dlpack_bridge/python/array.hpp>
 #include <dlpack_bridge/python/device_object.hpp>
 #include <dlpack_bridge/python/dtype_object.hpp>
@@ -14,6 +17,9 @@ namespace py = pybind11;
 namespace hub = dlpack_bridge::python;
 
 PYBIND11_MODULE(_core, m) {
+#ifdef DLPACK_BRIDGE_HAS_CUDA
+  dlpack_bridge::cuda::use();
+#endif
   if (!hub::initialize_python()) throw py::error_already_set();
   // Users see one module: functions and types made here name the package as theirs.
   const py::object own_name = m.attr("__name__");

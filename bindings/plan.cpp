@@ -53,11 +53,29 @@ py::tuple tuple_of(const std::vector<reason>& all) {
   return py::reinterpret_steal<py::tuple>(made.release());
 }
 
+py::tuple waits_tuple(const std::vector<stream_wait>& waits) {
+  py::tuple made(waits.size());
+  const auto shown = [](stream_handle stream, const char* otherwise) -> py::object {
+    return stream.known() ? py::object(py::int_(stream.protocol())) : py::str(otherwise);
+  };
+  for (std::size_t i = 0; i < waits.size(); ++i) {
+    made[i] = py::make_tuple(shown(waits[i].consumer, "own"), shown(waits[i].producer, "unknown"));
+  }
+  return made;
+}
+
 std::string first_line(const hub::report& r) {
   std::string line = r.source + " -> " + r.target + ": " + r.action;
   if (r.action == "copy") line += " " + std::to_string(r.nbytes) + " bytes";
   if (r.action != "refuse" && r.readonly) line += ", read-only";
   return line + " (" + r.protocol + ")";
+}
+
+std::string stream_name(stream_handle stream, const char* otherwise) {
+  if (!stream.known()) return otherwise;
+  if (stream.protocol() == 1) return "the legacy default stream";
+  if (stream.protocol() == 2) return "the per-thread default stream";
+  return "stream " + std::to_string(stream.protocol());
 }
 
 std::string text_of(const hub::report& r) {
@@ -70,6 +88,10 @@ std::string text_of(const hub::report& r) {
   };
   list("because", r.reasons);
   list("blocked by", r.blockers);
+  for (const stream_wait& wait : r.waits) {
+    text += "\n  " + stream_name(wait.consumer, "the hub's own stream") + " waits for " +
+            stream_name(wait.producer, "the producer, who alone knows its stream");
+  }
   return text;
 }
 

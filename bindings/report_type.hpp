@@ -12,6 +12,9 @@ namespace dlpack_bridge::bindings {
 /// The Python tuple of `Reason` objects.
 pybind11::tuple tuple_of(const std::vector<reason>& all);
 
+/// The Python tuple of pairs of streams.
+pybind11::tuple waits_tuple(const std::vector<stream_wait>& waits);
+
 /// "numpy -> torch: copy 72 bytes (numpy)".
 std::string first_line(const python::report& r);
 
@@ -32,8 +35,9 @@ void add_report_type(pybind11::module_& m, const char* name, const char* doc) {
       .def_property_readonly("source", [](const Report& r) { return r.source; })
       .def_property_readonly("target", [](const Report& r) { return r.target; })
       .def_property_readonly(
-          "waits", [](const Report&) { return pybind11::tuple(); },
-          "Pairs (consumer, producer) of streams that are ordered.")
+          "waits", [](const Report& r) { return waits_tuple(r.waits); },
+          "Pairs (consumer, producer) of streams that are ordered: protocol numbers, \"own\" for the "
+          "hub's own stream, \"unknown\" for a producer that alone knows its stream.")
       .def("__str__", [](const Report& r) { return text_of(r); })
       .def("__repr__", [name = std::string(name)](const Report& r) {
         return "<dlpack_bridge." + name + " " + first_line(r) + ">";

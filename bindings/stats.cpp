@@ -6,10 +6,8 @@
 
 #include "reports.hpp"
 #include <dlpack_bridge/counters.hpp>
-#include <dlpack_bridge/python/errors.hpp>
 #include <dlpack_bridge/python/inspect.hpp>
-#include <dlpack_bridge/python/keywords.hpp>
-#include <dlpack_bridge/python/release.hpp>
+#include <dlpack_bridge/python/stream_use.hpp>
 
 namespace py = pybind11;
 namespace hub = dlpack_bridge::python;
@@ -42,24 +40,14 @@ bool shares_memory(const py::object& a, const py::object& b) {
 }
 
 void record_stream(const py::object& x, const py::object& stream) {
-  const std::optional<bool> on_host = hub::lives_on_host(x.ptr());
-  if (!on_host) throw py::error_already_set();
-  if (*on_host) {
-    throw py::value_error("record_stream is for device memory; work on host memory has no stream");
-  }
-  requirements read;
-  PyObject* value = stream.ptr();
-  const py::tuple name = py::make_tuple("stream");
-  if (!hub::read_keywords("record_stream", &value, name.ptr(),
-                          hub::keyword_set(hub::keyword::stream), read)) {
-    throw py::error_already_set();
-  }
-  hub::raise_no_driver("a use on a stream cannot be recorded without a CUDA driver", {});
-  throw py::error_already_set();
+  if (!hub::record_use(x.ptr(), stream.ptr())) throw py::error_already_set();
 }
 
-// Nothing waits for a stream without a CUDA backend: only releases that waited for the GIL are left.
-std::int64_t collect(bool) { return hub::drain_late_releases(); }
+std::int64_t collect(bool wait) {
+  const std::int64_t released = hub::collect(wait);
+  if (released < 0) throw py::error_already_set();
+  return released;
+}
 
 }  // namespace
 
@@ -80,11 +68,16 @@ void add_stats(py::module_& m) {
       "ValueError when a bounded search cannot tell.");
   m.def(
       "record_stream", record_stream, py::arg("x"), py::arg("stream"),
-      "record_stream(x, stream)\n--\n\nDeclares a use of x on a stream that the hub cannot see. Errors: ValueError for host "
-      "memory, CudaError.");
-  m.def(
-      "collect", collect, py::arg("wait") = false,
-      "collect(wait=False)\n--\n\nRuns releases that are due; returns how many owners it released.");
+      "record_stream(x, stream)\n--\n\n"
+      "Declares a use of x, an Array or another result of the hub in device memory, on a stream that "
+      "the hub cannot see:\nthe memory goes back to its producer only after the work that is on the "
+      "stream by then. The stream object is kept\nuntil that. Does not synchronize.\n\n"
+      "Errors: ValueError for host memory and for arrays that the hub did not hand out, ExchangeError "
+      "for numbers that are no\nstream, CudaError.");
+  m.def("collect", collect, py::arg("wait") = false,
+        "collect(wait=False)\n--\n\n"
+        "Runs releases that are due; returns how many owners it released. With wait=True blocks, "
+        "without the GIL, until all are.");
   m.def("_is_array", [](const py::object& x) { return hub::is_array(x.ptr()); });
 }
 

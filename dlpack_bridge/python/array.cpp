@@ -9,6 +9,8 @@
 
 #include <dlpack_bridge/python/device_object.hpp>
 #include <dlpack_bridge/python/dtype_object.hpp>
+#include <dlpack_bridge/python/errors.hpp>
+#include <dlpack_bridge/python/process_state.hpp>
 #include <dlpack_bridge/python/source.hpp>
 
 namespace dlpack_bridge::python {
@@ -22,6 +24,7 @@ void array_dealloc(PyObject* object) {
   array_object* self = as_array(object);
   if (self->weak_references != nullptr) PyObject_ClearWeakRefs(object);
   PyTypeObject* type = Py_TYPE(object);
+  Py_CLEAR(self->source);
   self->keep.~owner();
   self->token.~live_token();
   type->tp_free(object);
@@ -141,13 +144,65 @@ PyTypeObject* make_type() noexcept {
 
 // ---- source and target -----------------------------------------------------------------------
 
-bool describe_array(inbound& in, const requirements&) {
+ref alive(PyObject* weak) noexcept {
+#if PY_VERSION_HEX >= 0x030D0000
+  PyObject* object = nullptr;
+  PyWeakref_GetRef(weak, &object);
+  return ref::steal(object);
+#else
+  PyObject* object = PyWeakref_GetObject(weak);
+  return object == Py_None ? ref() : ref::borrow(object);
+#endif
+}
+
+// Makes later work on the array's stream wait for the stream its source names now.
+bool order_after_source(const array_object* self, stream_handle producer) {
+  if (!producer.known() || producer.no_sync() || producer == self->stream) return true;
+  stream_state mine{.handle = self->stream}, theirs{.handle = producer};
+  cuda_backend()->look_at(self->device, mine);
+  cuda_backend()->look_at(self->device, theirs);
+  if (!may_order(mine, theirs)) return refuse_capture();
+  cuda_backend()->order(self->device, self->stream, self->device, producer);
+  return true;
+}
+
+bool renew_array(PyObject* object, const type_entry&, device, stream_handle,
+                 stream_facts& streams) {
+  streams.producer.handle = as_array(object)->stream;
+  return renew_order(as_array(object));
+}
+
+// The last user of an Array gives the memory back together with it: the use becomes the Array's own,
+// whose producer may protect it itself.
+bool declare_use(void* context, device where, stream_handle stream) noexcept {
+  const bool per_thread = stream == *stream_handle::from_protocol(kDLCUDA, 2);
+  if (per_thread || !Py_IsInitialized() || PyGILState_Check() == 0) return false;
+  auto* array = static_cast<PyObject*>(context);
+  if (Py_REFCNT(array) != 1) return false;
+  try {
+    return cuda_backend()->record_use(where, as_array(array)->data, stream, owner());
+  } catch (...) {
+    return false;  // the driver refused: whoever asked takes its own way
+  }
+}
+
+owner take_array(inbound& in) {
+  if (needs_cuda(in.desc.view.device().type)) in.listener = {in.object, declare_use};
+  return take_object(in);
+}
+
+bool describe_array(inbound& in, const requirements& wanted) {
   const array_object* self = as_array(in.object);
   in.desc.view = tensor_view(self->data, self->shape(), self->strides(), self->ndim, self->dtype,
                              self->device, self->read_only);
   if (self->byte_offset != 0) in.desc.view = self->view();
   describe_layout(in.desc);
-  return true;
+  if (!needs_cuda(self->device.type)) return true;
+  in.desc.streams.producer.handle = self->stream;
+  const bool nothing_to_order = wanted.stream.no_sync() || wanted.refused_stream.has_value();
+  if (in.mode == look::borrow || nothing_to_order) return true;
+  if (renew_order(as_array(in.object))) return true;
+  return !PyErr_ExceptionMatches(state().exchange_error) && in.refuse_producer_error();
 }
 
 bool prepare_array(target_row& row) {
@@ -155,14 +210,44 @@ bool prepare_array(target_row& row) {
   return true;
 }
 
-PyObject* wrap_as_array(const tensor_view& view, owner keep, std::uint64_t flags) {
-  const bool copied = (flags & DLPACK_FLAG_BITMASK_IS_COPIED) != 0;
-  return make_array(view, std::move(keep), copied).release();
+// Another thread has another per-thread stream: its order is kept on the hub's own.
+stream_handle stream_for_all_threads(stream_handle stream, device where) {
+  const auto per_thread = stream_handle::from_protocol(kDLCUDA, 2);
+  if (!stream.known() || stream != *per_thread) return stream;
+  const stream_handle own = cuda_backend()->own_stream(where);
+  cuda_backend()->order(where, own, where, stream);
+  return own;
+}
+
+PyObject* wrap_as_array(outbound& out) {
+  const bool copied = (out.flags & DLPACK_FLAG_BITMASK_IS_COPIED) != 0;
+  const device where = out.view.device();
+  const bool on_device = needs_cuda(where.type);
+  const stream_handle stream =
+      on_device ? stream_for_all_threads(out.stream, where) : stream_handle();
+  ref made = make_array(out.view, std::move(out.keep), copied, stream);
+  if (made && on_device && out.source != nullptr && PyType_SUPPORTS_WEAKREFS(Py_TYPE(out.source))) {
+    as_array(made.get())->source = PyWeakref_NewRef(out.source, nullptr);
+    if (as_array(made.get())->source == nullptr) return nullptr;
+  }
+  return made.release();
 }
 
 }  // namespace
 
-const source_row array_source{"array", framework::array, describe_array, take_object};
+const source_row array_source{"array", framework::array, describe_array, take_array, renew_array};
+
+bool renew_order(array_object* self) {
+  if (self->source == nullptr || !self->stream.known() || self->stream.no_sync()) return true;
+  if (!cuda_status().answers()) return true;
+  const ref source = alive(self->source);
+  const type_entry* found = source ? entry_of(Py_TYPE(source.get())) : nullptr;
+  if (found == nullptr || found->row->renew == nullptr) return !PyErr_Occurred();
+  const type_entry entry = *found;  // the cache may move on while foreign code runs
+  stream_facts now;
+  return entry.row->renew(source.get(), entry, self->device, self->stream, now) &&
+         order_after_source(self, now.producer.handle);
+}
 
 DLTensor array_object::tensor() const noexcept {
   return {data,
@@ -178,19 +263,24 @@ PyTypeObject* array_type() noexcept { return type_; }
 
 bool initialize_array_type() noexcept {
   if (type_ != nullptr) return true;
+  if (!initialize_exporter_type()) return false;
+  if (state().array_type != nullptr) {
+    type_ = state().array_type;
+    return true;
+  }
   PyTypeObject* made = make_type();
-  if (made == nullptr || !initialize_exporter_type()) return false;
+  if (made == nullptr) return false;
   const ref table = ref::steal(PyCapsule_New(const_cast<DLPackExchangeAPI*>(array_exchange_api()),
                                              "dlpack_exchange_api", nullptr));
   if (!table || PyObject_SetAttrString(reinterpret_cast<PyObject*>(made),
                                        "__dlpack_c_exchange_api__", table.get()) != 0) {
     return false;
   }
-  type_ = made;
+  type_ = state().array_type = made;
   return true;
 }
 
-ref make_array(const tensor_view& view, owner keep, bool copied) noexcept {
+ref make_array(const tensor_view& view, owner keep, bool copied, stream_handle stream) noexcept {
   ref made = ref::steal(type_->tp_alloc(type_, 2 * static_cast<Py_ssize_t>(view.ndim())));
   if (!made) return made;
   array_object* self = as_array(made.get());
@@ -203,6 +293,7 @@ ref make_array(const tensor_view& view, owner keep, bool copied) noexcept {
   self->ndim = view.ndim();
   self->read_only = view.read_only();
   self->copied = copied;
+  self->stream = stream;
   std::ranges::copy(view.shape(), self->extents);
   canonical_strides(view.shape(), view.strides(), self->extents + view.ndim());
   return made;

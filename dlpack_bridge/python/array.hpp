@@ -18,8 +18,10 @@ struct array_object {
   dlpack_bridge::device device;
   std::int32_t ndim;
   bool read_only;
-  bool copied;        ///< the exchange that made it copied
-  extent extents[1];  ///< shape, then strides in elements
+  bool copied;           ///< the exchange that made it copied
+  stream_handle stream;  ///< what device memory is ordered on
+  PyObject* source;      ///< a weak reference to whoever may write to shared device memory, or null
+  extent extents[1];     ///< shape, then strides in elements
 
   const extent* shape() const noexcept { return extents; }
   const extent* strides() const noexcept { return extents + ndim; }
@@ -30,15 +32,21 @@ struct array_object {
 /// The type; null before `initialize_array_type`.
 PyTypeObject* array_type() noexcept;
 
-/// Makes the type and the private buffer exporter. False with an error set.
+/// Finds or makes the type, which all binaries of the process share, and the private buffer exporter. False with an error set.
 bool initialize_array_type() noexcept;
 
 inline array_object* as_array(PyObject* object) noexcept {
   return reinterpret_cast<array_object*>(object);
 }
 
-/// A new Array around memory that `keep` keeps alive. Empty with an error set.
-ref make_array(const tensor_view& view, owner keep, bool copied) noexcept;
+/// A new Array around memory that `keep` keeps alive, ordered on `stream`. Empty with an error set.
+ref make_array(const tensor_view& view, owner keep, bool copied,
+               stream_handle stream = {}) noexcept;
+
+/// Brings the order of an Array of device memory up to date: work that its source has enqueued since
+/// comes before later work on the Array's stream. False with an error set.
+/// @throws device_error
+bool renew_order(array_object* self);
 
 /// The row of `dlpack_bridge.Array` as a target.
 target_row& array_target() noexcept;
@@ -47,7 +55,10 @@ target_row& array_target() noexcept;
 
 /// `Array.__dlpack__`, vectorcall; array_export.cpp.
 PyObject* array_dlpack(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
-/// The table behind `Array.__dlpack_c_exchange_api__`; array_export.cpp.
+/// What an unknown DLPack consumer may be given; array_export.cpp. torch <= 2.13 aborts the process on
+/// negative strides (pytorch#188023), so they are only given to who forbids the copy.
+target_row consumer_row(bool versioned, bool negative_strides) noexcept;
+/// The table behind `Array.__dlpack_c_exchange_api__`; array_table.cpp.
 const DLPackExchangeAPI* array_exchange_api() noexcept;
 /// `Array.__array_interface__`, `__cuda_array_interface__`, `__array__`; array_export.cpp.
 PyObject* array_interface(PyObject* self, void*);

@@ -1,6 +1,7 @@
-// How an Array leaves by itself: `__dlpack__`, the exchange table, the interface dicts, `__array__`.
+// How an Array leaves by itself: `__dlpack__`, the interface dicts, `__array__`.
 
 #include <bit>
+#include <limits>
 #include <string>
 
 #include <dlpack_bridge/python/array.hpp>
@@ -18,32 +19,21 @@
 namespace dlpack_bridge::python {
 namespace {
 
+PyObject* wrap_as_versioned(outbound& out) {
+  return make_versioned_capsule(managed_tensor::wrap(out.view, std::move(out.keep), out.flags))
+      .release();
+}
+
+PyObject* wrap_as_legacy(outbound& out) {
+  return make_legacy_capsule(managed_tensor::wrap(out.view, std::move(out.keep), out.flags))
+      .release();
+}
+
 void raise_blocker(reason_code code, const std::string& message) noexcept {
   raise_refusal(state().exchange_error, message, {{code, message}});
 }
 
 // ---- __dlpack__ ------------------------------------------------------------------------------
-
-PyObject* wrap_as_versioned(const tensor_view& view, owner keep, std::uint64_t flags) {
-  return make_versioned_capsule(managed_tensor::wrap(view, std::move(keep), flags)).release();
-}
-
-PyObject* wrap_as_legacy(const tensor_view& view, owner keep, std::uint64_t flags) {
-  return make_legacy_capsule(managed_tensor::wrap(view, std::move(keep), flags)).release();
-}
-
-// What an unknown consumer may be given. torch <= 2.13 aborts the process on negative strides
-// (pytorch#188023), so they are only given to who forbids the copy.
-target_row consumer_row(bool versioned, bool negative_strides) noexcept {
-  target_row row{capabilities_of(framework::cpp), nullptr,
-                 versioned ? wrap_as_versioned : wrap_as_legacy, same_object};
-  row.holds.name = "a DLPack consumer";
-  row.holds.negative_strides = negative_strides;
-  row.holds.read_only = versioned;  // a legacy capsule has no flags to say so
-  row.holds.max_ndim = std::numeric_limits<std::int32_t>::max();
-  row.buffer_errors_only = true;
-  return row;
-}
 
 struct export_request {
   requirements wanted;
@@ -66,7 +56,13 @@ bool read_max_version(PyObject* value, export_request& request) noexcept {
 
 // The array API's table, per kind of device; the memory of the host knows no streams.
 bool check_stream(const array_object* self, export_request& request) noexcept {
-  if (request.stream == Py_None) return true;
+  const device to = request.wanted.device.value_or(self->device);
+  if (request.stream == Py_None) {
+    // The legacy default stream; whoever asks for managed memory like this may read it on the host.
+    if (to.type == kDLCUDA) request.wanted.stream = *stream_handle::from_protocol(kDLCUDA, 1);
+    request.wanted.complete = to.type == kDLCUDAManaged;
+    return true;
+  }
   if (!PyLong_Check(request.stream) || PyBool_Check(request.stream)) {
     PyErr_Format(PyExc_TypeError, "stream is None or an int, got %.200s",
                  Py_TYPE(request.stream)->tp_name);
@@ -75,7 +71,6 @@ bool check_stream(const array_object* self, export_request& request) noexcept {
   int beyond = 0;
   long long number = PyLong_AsLongLongAndOverflow(request.stream, &beyond);
   if (beyond != 0) number = beyond > 0 ? INT64_MAX : INT64_MIN;
-  const device to = request.wanted.device.value_or(self->device);
   const auto read = stream_handle::from_protocol(to.type, number);
   if (beyond != 0 || !read) request.wanted.refused_stream = number;
   else request.wanted.stream = *read;
@@ -110,112 +105,6 @@ bool read_request(PyObject* const* args, Py_ssize_t count, PyObject* names,
   return true;
 }
 
-// ---- the exchange table ----------------------------------------------------------------------
-
-// The table is for instances of its type; a stranger is an error and no crash.
-bool is_array_object(void* object) noexcept {
-  if (Py_TYPE(static_cast<PyObject*>(object)) == array_type()) return true;
-  PyErr_Format(PyExc_TypeError, "expected a dlpack_bridge.Array, got %.200s",
-               Py_TYPE(static_cast<PyObject*>(object))->tp_name);
-  return false;
-}
-
-int export_managed(void* object, DLManagedTensorVersioned** out) {
-  if (!is_array_object(object)) return -1;
-  try {
-    auto* self = static_cast<PyObject*>(object);
-    *out = managed_tensor::wrap(as_array(self)->view(), own_object(self)).release();
-    return 0;
-  } catch (...) {
-    raise_current_exception();
-    return -1;
-  }
-}
-
-// On failure the tensor still belongs to the caller. The same judgement as everywhere: a layout that
-// overlaps itself is read-only, an address that is not aligned means a copy.
-PyObject* import_checked(DLManagedTensorVersioned* tensor) {
-  const bool read_only = (tensor->flags & DLPACK_FLAG_BITMASK_READ_ONLY) != 0;
-  const requirements wanted;
-  const capabilities& holds = array_target().holds;
-  description d = describe(tensor_view(tensor->dl_tensor, read_only));
-  d.is_copied = (tensor->flags & DLPACK_FLAG_BITMASK_IS_COPIED) != 0;
-  find_facts(d, wanted);
-  const decision decided = negotiate(d, wanted, holds);
-  if (decided.action == action::refuse) {
-    raise_refusal(state().exchange_error, refusal_text(decided, d, wanted, holds),
-                  explain_all(decided.blockers, d, wanted, holds));
-    return nullptr;
-  }
-  extent room[64];
-  if (!decided.copies_here) {
-    ref made = make_array(shared_view(d, decided, room), owner(), d.is_copied);
-    if (made) as_array(made.get())->keep = own_managed(tensor);
-    return made.release();
-  }
-  fresh_copy copied = carry_out_copy(d, decided, room);
-  ref made = make_array(copied.view, std::move(copied.keep), true);
-  if (made) own_managed(tensor);
-  return made.release();
-}
-
-int import_managed(DLManagedTensorVersioned* tensor, void** out) {
-  if (!is_readable(tensor->version)) {
-    raise_blocker(reason_code::version, "the managed tensor has another major version of DLPack");
-    return -1;
-  }
-  if (const defect found = validate(tensor->dl_tensor); found != defect::none) {
-    raise_blocker(reason_code::malformed, to_string(found));
-    return -1;
-  }
-  try {
-    *out = import_checked(tensor);
-  } catch (...) {
-    raise_current_exception();
-    return -1;
-  }
-  return *out == nullptr ? -1 : 0;
-}
-
-int borrow_tensor(void* object, DLTensor* out) {
-  if (!is_array_object(object)) return -1;
-  *out = as_array(static_cast<PyObject*>(object))->tensor();
-  return 0;
-}
-
-int allocate_like(DLTensor* prototype, DLManagedTensorVersioned** out, void* error_context,
-                  void (*set_error)(void* error_context, const char* kind, const char* message)) {
-  const auto fail = [&](const char* kind, const char* message) {
-    if (set_error != nullptr) set_error(error_context, kind, message);
-    return -1;
-  };
-  if (prototype->device.device_type != kDLCPU) {
-    return fail("BufferError", "dlpack_bridge allocates CPU memory here, no other device");
-  }
-  if (id_of(prototype->dtype) == dtype_id::unknown) {
-    return fail("BufferError", "the element type is not known to this version");
-  }
-  if (prototype->ndim < 0 || prototype->ndim > most_axes ||
-      (prototype->ndim > 0 && prototype->shape == nullptr)) {
-    return fail("ValueError", "the prototype's shape is missing or has an impossible ndim");
-  }
-  try {
-    const std::span<const extent> shape(prototype->shape,
-                                        static_cast<std::size_t>(prototype->ndim));
-    *out = make_tensor(extent_list(shape), dtype(prototype->dtype)).release();
-    return 0;
-  } catch (const std::bad_alloc&) {
-    return fail("MemoryError", "out of memory");
-  } catch (const std::exception& error) {
-    return fail("ValueError", error.what());
-  }
-}
-
-int current_work_stream(DLDeviceType, std::int32_t, void** out) {
-  *out = nullptr;  // host memory has none; NULL is the legacy default stream elsewhere
-  return 0;
-}
-
 // ---- the interface dicts ---------------------------------------------------------------------
 
 // '<f4' and the like; empty when NumPy has no such type of its own.
@@ -246,6 +135,17 @@ PyObject* interface_dict(const array_object* self, const std::string& typestr) n
 
 }  // namespace
 
+target_row consumer_row(bool versioned, bool negative_strides) noexcept {
+  target_row row{capabilities_of(framework::cpp), nullptr,
+                 versioned ? wrap_as_versioned : wrap_as_legacy, same_object};
+  row.holds.name = "a DLPack consumer";
+  row.holds.negative_strides = negative_strides;
+  row.holds.read_only = versioned;  // a legacy capsule has no flags to say so
+  row.holds.max_ndim = std::numeric_limits<std::int32_t>::max();
+  row.buffer_errors_only = true;
+  return row;
+}
+
 PyObject* array_dlpack(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
   export_request request;
   if (!read_request(args, count, names, request)) return nullptr;
@@ -253,18 +153,6 @@ PyObject* array_dlpack(PyObject* self, PyObject* const* args, Py_ssize_t count, 
   request.wanted.readonly = readonly_policy::error;  // nobody asked for a copy
   const bool forbids_copy = request.wanted.copy == copy_policy::never;
   return convert(self, consumer_row(request.versioned, forbids_copy), request.wanted);
-}
-
-const DLPackExchangeAPI* array_exchange_api() noexcept {
-  static const DLPackExchangeAPI table{
-      .header = {exported_dlpack_version, nullptr},
-      .managed_tensor_allocator = allocate_like,
-      .managed_tensor_from_py_object_no_sync = export_managed,
-      .managed_tensor_to_py_object_no_sync = import_managed,
-      .dltensor_from_py_object_no_sync = borrow_tensor,
-      .current_work_stream = current_work_stream,
-  };
-  return &table;
 }
 
 PyObject* array_interface(PyObject* object, void*) {
@@ -288,7 +176,21 @@ PyObject* cuda_array_interface(PyObject* object, void*) {
                  self->dtype.name().c_str(), self->device.name().c_str());
     return nullptr;
   }
-  return interface_dict(self, typestr);
+  // The reader orders its stream after the one that is named here.
+  try {
+    if (!renew_order(as_array(object))) return nullptr;
+  } catch (...) {
+    raise_current_exception();
+    return nullptr;
+  }
+  ref dict = ref::steal(interface_dict(self, typestr));
+  const bool waits = self->stream.known() && !self->stream.no_sync();
+  const ref stream =
+      waits ? ref::steal(PyLong_FromLongLong(self->stream.protocol())) : ref::borrow(Py_None);
+  if (!dict || !stream || PyDict_SetItemString(dict.get(), "stream", stream.get()) != 0) {
+    return nullptr;
+  }
+  return dict.release();
 }
 
 PyObject* array_as_numpy(PyObject* object, PyObject* args, PyObject* kwargs) {

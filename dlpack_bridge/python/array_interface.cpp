@@ -187,20 +187,64 @@ bool describe_dict(inbound& in, PyObject* dict, DLDeviceType where) {
   return true;
 }
 
-bool describe_interface(inbound& in, const char* name, DLDeviceType where) {
-  const ref dict = ref::steal(PyObject_GetAttrString(in.object, name));
+bool describe_interface(inbound& in, const char* name, DLDeviceType where, ref& dict) {
+  dict = ref::steal(PyObject_GetAttrString(in.object, name));
   if (!dict) return in.refuse_producer_error();
-  if (!PyDict_Check(dict.get()))
-    return malformed(in, "the interface is no dict; mend it in the producer");
-  return describe_dict(in, dict.get(), where);
+  if (PyDict_Check(dict.get())) return describe_dict(in, dict.get(), where);
+  dict = ref();
+  return malformed(in, "the interface is no dict; mend it in the producer");
+}
+
+// The dict does not say on which device the memory is; the driver knows.
+void locate(inbound& in) {
+  const tensor_view& v = in.desc.view;
+  const device where = cuda_backend()->locate(v.data());
+  if (!needs_cuda(where.type)) return;
+  in.desc.view = tensor_view(v.data(), v.shape().data(), v.strides(), v.ndim(), v.dtype(), where,
+                             v.read_only());
 }
 
 bool describe_host_interface(inbound& in, const requirements&) {
-  return describe_interface(in, "__array_interface__", kDLCPU);
+  ref dict;
+  return describe_interface(in, "__array_interface__", kDLCPU, dict);
+}
+
+// Version 3: None (or nothing) when there is nothing to wait for, 1, 2 or a handle; 0 is ambiguous.
+// https://numba.readthedocs.io/en/stable/cuda/cuda_array_interface.html
+bool read_stream(PyObject* dict, stream_handle& stream) noexcept {
+  stream = *stream_handle::from_protocol(kDLCUDA, -1);
+  PyObject* given = item(dict, "stream");
+  if (given == nullptr) return true;
+  const bool number = PyLong_Check(given) && !PyBool_Check(given);
+  const long long value = number ? PyLong_AsLongLong(given) : 0;
+  PyErr_Clear();
+  const auto read = stream_handle::from_protocol(kDLCUDA, value);
+  if (!read || read->no_sync()) return false;
+  stream = *read;
+  return true;
 }
 
 bool describe_cuda_interface(inbound& in, const requirements&) {
-  return describe_interface(in, "__cuda_array_interface__", kDLCUDA);
+  ref dict;
+  if (!describe_interface(in, "__cuda_array_interface__", kDLCUDA, dict)) return false;
+  if (!dict) return true;
+  if (!read_stream(dict.get(), in.desc.streams.producer.handle)) {
+    in.refuse(
+        why::stream,
+        "the interface names no stream that exists; mend the producer to name None, 1, 2 or a "
+        "handle");
+  }
+  if (in.desc.has_layout && in.desc.layout.size != 0 && cuda_status().answers()) locate(in);
+  return true;
+}
+
+bool renew_cuda_interface(PyObject* object, const type_entry&, device, stream_handle,
+                          stream_facts& streams) {
+  const ref dict = ref::steal(PyObject_GetAttrString(object, "__cuda_array_interface__"));
+  if (!dict) return false;
+  if (PyDict_Check(dict.get()) && read_stream(dict.get(), streams.producer.handle)) return true;
+  PyErr_SetString(PyExc_BufferError, "__cuda_array_interface__ names no stream that exists");
+  return false;
 }
 
 }  // namespace
@@ -208,6 +252,7 @@ bool describe_cuda_interface(inbound& in, const requirements&) {
 const source_row array_interface_source{"array_interface", framework::other,
                                         describe_host_interface, take_held};
 const source_row cuda_array_interface_source{"cuda_array_interface", framework::other,
-                                             describe_cuda_interface, take_held};
+                                             describe_cuda_interface, take_held,
+                                             renew_cuda_interface};
 
 }  // namespace dlpack_bridge::python

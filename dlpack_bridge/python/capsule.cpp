@@ -49,13 +49,15 @@ const DLManagedTensorVersioned* peek_versioned(PyObject* capsule) noexcept {
   return static_cast<DLManagedTensorVersioned*>(PyCapsule_GetPointer(capsule, versioned_name));
 }
 
+DLManagedTensorVersioned* take_versioned(PyObject* capsule) noexcept {
+  auto* tensor =
+      static_cast<DLManagedTensorVersioned*>(PyCapsule_GetPointer(capsule, versioned_name));
+  PyCapsule_SetName(capsule, used_versioned_name);
+  return tensor;
+}
+
 owner consume_capsule(PyObject* capsule) noexcept {
-  if (PyCapsule_IsValid(capsule, versioned_name)) {
-    auto* tensor =
-        static_cast<DLManagedTensorVersioned*>(PyCapsule_GetPointer(capsule, versioned_name));
-    PyCapsule_SetName(capsule, used_versioned_name);
-    return own_managed(tensor);
-  }
+  if (PyCapsule_IsValid(capsule, versioned_name)) return own_managed(take_versioned(capsule));
   auto* tensor = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule, legacy_name));
   PyCapsule_SetName(capsule, used_legacy_name);
   return own_managed(tensor);

@@ -19,6 +19,9 @@ const DLManagedTensorVersioned* peek_versioned(PyObject* capsule) noexcept;
 /// Consumes a capsule of either kind: renames it and gives its managed tensor to the caller.
 owner consume_capsule(PyObject* capsule) noexcept;
 
+/// The same for one of the versioned kind: the tensor itself, which the caller then owns.
+DLManagedTensorVersioned* take_versioned(PyObject* capsule) noexcept;
+
 /// Makes capsules whose destructor runs the deleter unless a consumer took the tensor. Empty with
 /// an error set; the tensor is dropped then.
 ref make_versioned_capsule(managed_tensor t) noexcept;

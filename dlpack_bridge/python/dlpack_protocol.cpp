@@ -1,9 +1,11 @@
 // Producers with `__dlpack__`, and DLPack capsules given as they are.
 
-#include <array>
+#include <optional>
 #include <string>
 
 #include <dlpack_bridge/python/capsule.hpp>
+#include <dlpack_bridge/python/dlpack_call.hpp>
+#include <dlpack_bridge/python/errors.hpp>
 #include <dlpack_bridge/python/source.hpp>
 #include <dlpack_bridge/version.hpp>
 
@@ -57,59 +59,56 @@ void describe_capsule(inbound& in, bool immutable) {
                 "\" is no DLPack capsule; pass one named \"dltensor\" or \"dltensor_versioned\"");
 }
 
+// Whoever asks without a stream gets memory that is safe on the legacy default stream (array API).
+void order_as_without_stream(inbound& in) noexcept {
+  in.desc.streams.producer.handle = *stream_handle::from_protocol(kDLCUDA, 1);
+  in.desc.streams.producer_unknown = true;
+}
+
 bool describe_raw_capsule(inbound& in, const requirements&) {
   in.capsule = ref::borrow(in.object);
   describe_capsule(in, /*immutable=*/false);
+  if (in.desc.has_device && needs_cuda(in.desc.view.device().type)) order_as_without_stream(in);
   return true;
 }
 
 owner take_capsule(inbound& in) { return consume_capsule(in.capsule.get()); }
 
-// ---- __dlpack_device__ -----------------------------------------------------------------------
+// ---- the stream that a producer on a GPU is told ----------------------------------------------
 
-// Ints and enums of ints; -1 with an error set otherwise.
-long as_int(PyObject* object) noexcept {
-  const ref value = PyLong_Check(object) ? ref::borrow(object) : attribute_or_none(object, "value");
-  if (!value) {
-    PyErr_Format(PyExc_TypeError, "expected an int, got %.200s", Py_TYPE(object)->tp_name);
-    return -1;
-  }
-  return PyLong_AsLong(value.get());
+// Whether the producer may be told the consumer's stream: inside a capture its own wait could break
+// the graph, and a stream of another device would order nothing. The refusal is negotiate's.
+bool may_be_told(inbound& in, device where) {
+  stream_state& user = in.desc.streams.consumer;
+  if (!user.handle.known() || user.handle.no_sync()) return true;
+  const driver_status status = cuda_backend()->look_at(where, user);
+  if (!status.answers()) throw device_error(status.code, status.name, status.text);
+  const bool foreign = where.type == kDLCUDA && user.device_id >= 0 && user.device_id != where.id;
+  if (user.capture == capture_kind::none && !foreign) return true;
+  in.desc.state.add(foreign ? why::stream : why::capture);
+  in.desc.has_layout = in.desc.has_dtype = false;
+  in.desc.view = tensor_view(nullptr, nullptr, nullptr, 0, dtype(), where);
+  return false;
 }
 
-// Calls a method found on the type: functions directly, other descriptors bound first.
-ref call_method(PyObject* method, PyObject* self, PyObject* const* values,
-                PyObject* names) noexcept {
-  std::array<PyObject*, 5> arguments{nullptr, self};
-  const Py_ssize_t keywords = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
-  for (Py_ssize_t i = 0; i < keywords; ++i) arguments[static_cast<std::size_t>(i + 2)] = values[i];
-  if (PyType_HasFeature(Py_TYPE(method), Py_TPFLAGS_METHOD_DESCRIPTOR)) {
-    return ref::steal(PyObject_Vectorcall(method, arguments.data() + 1,
-                                          1 | PY_VECTORCALL_ARGUMENTS_OFFSET, names));
-  }
-  const descrgetfunc bind = Py_TYPE(method)->tp_descr_get;
-  const ref bound =
-      bind == nullptr ? ref::borrow(method)
-                      : ref::steal(bind(method, self, reinterpret_cast<PyObject*>(Py_TYPE(self))));
-  if (!bound) return {};
-  return ref::steal(PyObject_Vectorcall(bound.get(), arguments.data() + 2,
-                                        0 | PY_VECTORCALL_ARGUMENTS_OFFSET, names));
+// The producer orders its work before later work on this stream, and the result goes on from there.
+stream_handle stream_to_tell(inbound& in, const requirements& wanted, device where) {
+  const auto legacy = *stream_handle::from_protocol(kDLCUDA, 1);
+  const auto no_sync = *stream_handle::from_protocol(kDLCUDA, -1);
+  stream_handle& user = in.desc.streams.consumer.handle;
+  const bool driver = cuda_status().answers();
+  user = driver ? stream_of_use(in, wanted, where) : wanted.stream;
+  // JAX takes -1 for a handle.
+  const bool takes_no_sync = in.desc.source != framework::jax;
+  if (in.mode == look::borrow && takes_no_sync) return no_sync;
+  if (user.known() && (takes_no_sync || !user.no_sync())) return user;
+  if (!driver || where.type == kDLROCM) return legacy;
+  const stream_handle own = cuda_backend()->own_stream(where);
+  if (!user.known()) user = own;
+  return own;
 }
 
-// Where the producer says its array is; empty with an error set.
-std::optional<device> announced_device(PyObject* method, PyObject* self) noexcept {
-  const ref answer = call_method(method, self, nullptr, nullptr);
-  if (!answer) return std::nullopt;
-  if (!PyTuple_Check(answer.get()) || PyTuple_GET_SIZE(answer.get()) != 2) {
-    PyErr_Format(PyExc_TypeError, "__dlpack_device__ returned %R instead of a pair", answer.get());
-    return std::nullopt;
-  }
-  const long type = as_int(PyTuple_GET_ITEM(answer.get(), 0));
-  if (type == -1 && PyErr_Occurred()) return std::nullopt;
-  const long id = as_int(PyTuple_GET_ITEM(answer.get(), 1));
-  if (id == -1 && PyErr_Occurred()) return std::nullopt;
-  return device(static_cast<DLDeviceType>(type), static_cast<std::int32_t>(id));
-}
+// ---- the row -----------------------------------------------------------------------------------
 
 // The capsule describes the memory. Libraries announce pinned and managed memory as another kind
 // (torch: pinned tensors say (3, 0), their capsule says CPU); anything else is an error.
@@ -121,65 +120,27 @@ bool agree(device announced, device found) noexcept {
   return host(announced.type) && host(found.type);
 }
 
-// ---- __dlpack__ ------------------------------------------------------------------------------
-
-// The call failed because the producer has no such keyword: nothing of it ran, so there is no
-// traceback. A TypeError of its own is not retried.
-bool lacks_keyword() noexcept {
-  PyObject *type, *value, *traceback;
-  PyErr_Fetch(&type, &value, &traceback);
-  PyErr_NormalizeException(&type, &value, &traceback);
-  const ref noted = value == nullptr ? ref() : ref::steal(PyException_GetTraceback(value));
-  const bool binding =
-      PyErr_GivenExceptionMatches(type, PyExc_TypeError) && traceback == nullptr && !noted;
-  PyErr_Restore(type, value, traceback);
-  return binding;
-}
-
-// The keywords the hub offers, most wanted last: they are dropped from the end.
-struct offered_keywords {
-  std::array<PyObject*, 3> names{};
-  std::array<PyObject*, 3> values{};
-  int count = 0;
-
-  void add(PyObject* name, PyObject* value) noexcept {
-    names[static_cast<std::size_t>(count)] = name;
-    values[static_cast<std::size_t>(count++)] = value;
-  }
-};
-
-ref call_dlpack(PyObject* method, PyObject* self, const offered_keywords& offered,
-                int required) noexcept {
-  for (int count = offered.count;; --count) {
-    ref names;
-    if (count > 0) {
-      names = ref::steal(PyTuple_New(count));
-      if (!names) return {};
-      for (int i = 0; i < count; ++i) {
-        Py_INCREF(offered.names[static_cast<std::size_t>(i)]);
-        PyTuple_SET_ITEM(names.get(), i, offered.names[static_cast<std::size_t>(i)]);
-      }
-    }
-    ref capsule = call_method(method, self, offered.values.data(), names.get());
-    if (capsule || count == required || !lacks_keyword()) return capsule;
+bool refuse_answer(inbound& in, bool on_gpu) {
+  if (!in.capsule) {
+    if (!on_gpu || !lacks_keyword()) return in.refuse_producer_error();
     PyErr_Clear();
+    nothing_known(in);
+    in.refuse(why::stream,
+              "the producer's __dlpack__ takes no stream, so nobody can order its "
+              "work; synchronize it and pass stream=-1");
+    return true;
   }
-}
-
-// A GPU producer is always told a stream. Until a driver orders it, it is the legacy default
-// stream for an exchange, and none for a look.
-ref stream_argument(const inbound& in) noexcept {
-  return ref::steal(
-      PyLong_FromLong(in.mode == look::borrow && in.desc.source != framework::jax ? -1 : 1));
+  const std::string got = Py_TYPE(in.capsule.get())->tp_name;
+  in.capsule = ref();
+  nothing_known(in);
+  in.refuse(why::capsule, "__dlpack__ returned an object of type " + got +
+                              "; mend the producer to return a DLPack capsule");
+  return true;
 }
 
 bool describe_by_protocol(inbound& in, const requirements& wanted) {
-  static PyObject* const stream_name = PyUnicode_InternFromString("stream");
-  static PyObject* const version_name = PyUnicode_InternFromString("max_version");
-  static PyObject* const copy_name = PyUnicode_InternFromString("copy");
-  static PyObject* const our_version =
-      Py_BuildValue("(ii)", DLPACK_MAJOR_VERSION, DLPACK_MINOR_VERSION);
-  const ref dlpack = ref::borrow(in.entry->dlpack);
+  dlpack_call call{.dlpack = ref::borrow(in.entry->dlpack), .self = ref::borrow(in.object)};
+  call.forbids_copy = wanted.copy == copy_policy::never;
   const ref dlpack_device = ref::borrow(in.entry->dlpack_device);
   const bool immutable = in.entry->immutable;
 
@@ -187,34 +148,19 @@ bool describe_by_protocol(inbound& in, const requirements& wanted) {
   if (dlpack_device) {
     announced = announced_device(dlpack_device.get(), in.object);
     if (!announced) return in.refuse_producer_error();
+    call.where = *announced;
   }
-  offered_keywords offered;
-  const bool on_gpu = announced && (needs_cuda(announced->type) || announced->type == kDLROCM);
-  const ref stream = on_gpu ? stream_argument(in) : ref();
-  if (stream) offered.add(stream_name, stream.get());
-  offered.add(version_name, our_version);
-  if (wanted.copy == copy_policy::never) offered.add(copy_name, Py_False);
-
-  in.capsule = call_dlpack(dlpack.get(), in.object, offered, on_gpu ? 1 : 0);
-  if (!in.capsule) {
-    if (on_gpu && lacks_keyword()) {
-      PyErr_Clear();
-      nothing_known(in);
-      in.refuse(why::stream,
-                "the producer's __dlpack__ takes no stream, so nobody can order its "
-                "work; synchronize it and pass stream=-1");
-      return true;
-    }
-    return in.refuse_producer_error();
+  const bool on_gpu = needs_cuda(call.where.type) || call.where.type == kDLROCM;
+  if (on_gpu) {
+    const stream_handle told = stream_to_tell(in, wanted, call.where);
+    const bool judged = !told.no_sync() && needs_cuda(call.where.type) && cuda_status().answers();
+    if (judged && !may_be_told(in, call.where)) return true;
+    in.capsule = ask_in_order(call, told, wanted.stream.no_sync(), in.desc.streams);
+    if (in.mode == look::borrow) in.desc.streams.producer_unknown = !wanted.stream.no_sync();
+  } else {
+    in.capsule = ask_on_host(call);
   }
-  if (!PyCapsule_CheckExact(in.capsule.get())) {
-    const std::string got = Py_TYPE(in.capsule.get())->tp_name;
-    in.capsule = ref();
-    nothing_known(in);
-    in.refuse(why::capsule, "__dlpack__ returned an object of type " + got +
-                                "; mend the producer to return a DLPack capsule");
-    return true;
-  }
+  if (!in.capsule || !PyCapsule_CheckExact(in.capsule.get())) return refuse_answer(in, on_gpu);
   describe_capsule(in, immutable);
   if (announced && in.desc.has_device && !agree(*announced, in.desc.view.device())) {
     in.refuse(why::malformed, "__dlpack_device__ says " + announced->name() +
@@ -223,9 +169,21 @@ bool describe_by_protocol(inbound& in, const requirements& wanted) {
   return true;
 }
 
+bool renew_by_protocol(PyObject* object, const type_entry& entry, device where,
+                       stream_handle consumer, stream_facts& streams) {
+  dlpack_call call{.dlpack = ref::borrow(entry.dlpack), .self = ref::borrow(object)};
+  call.where = where;
+  stream_state told{.handle = consumer};
+  const driver_status status = cuda_backend()->look_at(where, told);
+  if (!status.answers()) throw device_error(status.code, status.name, status.text);
+  if (told.capture != capture_kind::none) return refuse_capture();
+  return static_cast<bool>(ask_in_order(call, consumer, false, streams));
+}
+
 }  // namespace
 
-const source_row dlpack_source{"dlpack", framework::other, describe_by_protocol, take_capsule};
+const source_row dlpack_source{"dlpack", framework::other, describe_by_protocol, take_capsule,
+                               renew_by_protocol};
 const source_row capsule_source{"dlpack_capsule", framework::other, describe_raw_capsule,
                                 take_capsule};
 

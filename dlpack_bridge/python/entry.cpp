@@ -126,13 +126,14 @@ report make_report(const exchange_report& e) {
   const description& source = e.in.desc;
   out.action = actions[static_cast<int>(e.decided.action)];
   const bool refused = e.decided.action == action::refuse;
-  if (!refused) out.reasons = explain_all(e.decided.reasons, source, e.wanted, e.target.holds);
-  out.blockers = explain_all(e.decided.blockers, source, e.wanted, e.target.holds);
+  if (!refused) out.reasons = explain_all(e.decided.reasons, source, e.wanted, e.in.target.holds);
+  out.blockers = explain_all(e.decided.blockers, source, e.wanted, e.in.target.holds);
   out.nbytes = e.decided.nbytes;
   out.readonly = e.decided.read_only;
   out.protocol = e.decided.identity ? "identity" : e.in.row->protocol;
   out.source = source_name(e.in);
-  out.target = e.target.holds.name;
+  out.target = e.in.target.holds.name;
+  out.waits = waits_of(e.decided, source);
   out.summary = e.decided.identity && !source.has_layout ? "" : summary(source);
   return out;
 }
@@ -148,11 +149,11 @@ bool plan_exchange(PyObject* x, PyObject* to, PyObject* const* values, PyObject*
   if (!read_keywords("plan", values, names, every_keyword, wanted)) return false;
   target_row* row = target_of(to);
   if (row == nullptr) return false;
-  inbound in(x);
+  inbound in(x, *row);
   in.mode = look::borrow;
   decision decided;
-  if (!decide(in, wanted, *row, decided)) return false;
-  out = make_report({in, wanted, *row, decided});
+  if (!decide(in, wanted, decided)) return false;
+  out = make_report({in, wanted, decided});
   return true;
 }
 

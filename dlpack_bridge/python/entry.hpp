@@ -26,6 +26,7 @@ struct report {
   std::string source;
   std::string target;
   std::string summary;  ///< what is known of the source
+  std::vector<stream_wait> waits;
 };
 
 report make_report(const exchange_report& e);

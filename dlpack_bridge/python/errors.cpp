@@ -201,13 +201,21 @@ void raise_not_an_array(PyObject* object) noexcept {
       Py_TYPE(object)->tp_name);
 }
 
-void raise_no_driver(const std::string& message, const std::vector<reason>& blockers) noexcept {
-  constexpr long cuda_error_no_device = 100;
+bool refuse_capture() noexcept {
+  const std::string text =
+      "a CUDA graph capture is in progress on a stream of the array or of its source; export the "
+      "array before the capture";
+  raise_refusal(state().exchange_error, text, {{reason_code::capture, text}});
+  return false;
+}
+
+void raise_driver_failure(const driver_status& failed, const std::string& message,
+                          const std::vector<reason>& blockers) noexcept {
   const ref reasons = make_reasons(blockers);
-  const ref name = ref::steal(PyUnicode_FromString("CUDA_ERROR_NO_DEVICE"));
-  const ref code = ref::steal(PyLong_FromLong(cuda_error_no_device));
+  const ref name = ref::steal(PyUnicode_FromString(failed.name));
+  const ref code = ref::steal(PyLong_FromLong(failed.code));
   if (!reasons || !name || !code) return;
-  set_with(state().cuda_error, "CUDA_ERROR_NO_DEVICE: " + message,
+  set_with(state().cuda_error, std::string(failed.name) + ": " + message,
            {{"blockers", reasons.get()}, {"name", name.get()}, {"code", code.get()}}, nullptr);
 }
 
@@ -216,6 +224,8 @@ void raise_current_exception() noexcept {
     throw;
   } catch (const exchange_error& error) {
     raise_refusal(state().exchange_error, error.what(), error.blockers());
+  } catch (const device_error& error) {
+    raise_driver_failure({error.code(), error.name().c_str()}, error.what(), {});
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();
   } catch (const std::invalid_argument& error) {

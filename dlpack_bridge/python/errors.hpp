@@ -5,6 +5,7 @@
 
 #include <dlpack_bridge/python/object.hpp>
 #include <dlpack_bridge/reason.hpp>
+#include <dlpack_bridge/stream_facts.hpp>
 
 namespace dlpack_bridge::python {
 
@@ -25,8 +26,13 @@ void raise_refusal(PyObject* type, const std::string& message, const std::vector
 /// Sets NotAnArrayError naming the type of `object`.
 void raise_not_an_array(PyObject* object) noexcept;
 
-/// Sets CudaError for a machine without a usable driver.
-void raise_no_driver(const std::string& message, const std::vector<reason>& blockers) noexcept;
+/// Sets ExchangeError for an Array whose source cannot be asked again while a graph is captured.
+/// Returns false.
+bool refuse_capture() noexcept;
+
+/// Sets CudaError for a driver that does not answer, or answers with a failure.
+void raise_driver_failure(const driver_status& failed, const std::string& message,
+                          const std::vector<reason>& blockers) noexcept;
 
 /// Turns the C++ exception in flight into a Python one. Call inside a catch block.
 void raise_current_exception() noexcept;

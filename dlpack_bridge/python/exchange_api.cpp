@@ -29,7 +29,27 @@ const DLTensor* export_tensor(inbound& in, std::uint64_t& flags) noexcept {
   return &exported->dl_tensor;
 }
 
+// The stream the producer works on now, which is where the exchange API's users order themselves.
+bool ask_for_stream(const DLPackExchangeAPI* api, device where, stream_handle& stream) {
+  if (api->current_work_stream == nullptr) return true;
+  void* handle = nullptr;
+  if (api->current_work_stream(where.type, where.id, &handle) != 0) {
+    if (!PyErr_Occurred()) {
+      PyErr_SetString(PyExc_BufferError, "current_work_stream failed without saying why");
+    }
+    return false;
+  }
+  stream = stream_handle::from_native(handle);
+  return true;
+}
+
+bool renew_by_table(PyObject*, const type_entry& entry, device where, stream_handle,
+                    stream_facts& streams) {
+  return ask_for_stream(entry.api, where, streams.producer.handle);
+}
+
 bool describe_by_table(inbound& in, const requirements&) {
+  const DLPackExchangeAPI* api = in.entry->api;
   const bool immutable = in.entry->immutable;
   std::uint64_t flags = 0;
   const DLTensor* tensor = export_tensor(in, flags);
@@ -41,13 +61,16 @@ bool describe_by_table(inbound& in, const requirements&) {
     return in.refuse_producer_error();
   }
   describe_tensor(in, *tensor, immutable ? flags | DLPACK_FLAG_BITMASK_READ_ONLY : flags);
-  return true;
+  const device where = in.desc.view.device();
+  if (!needs_cuda(where.type) || !cuda_status().answers()) return true;
+  in.desc.streams.producer_unknown = api->current_work_stream == nullptr;
+  return ask_for_stream(api, where, in.desc.streams.producer.handle) || in.refuse_producer_error();
 }
 
 }  // namespace
 
 const source_row exchange_api_source{"dlpack_c_exchange_api", framework::other, describe_by_table,
-                                     take_held};
+                                     take_held, renew_by_table};
 
 const DLPackExchangeAPI* exchange_api_of(PyTypeObject* type) noexcept {
   static PyObject* const current = PyUnicode_InternFromString("__dlpack_c_exchange_api__");

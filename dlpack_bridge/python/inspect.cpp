@@ -11,7 +11,7 @@ bool look_at(inbound& in, decision& decided) {
   in.mode = look::borrow;
   requirements wanted;
   wanted.copy = copy_policy::always;  // no identity: the facts are wanted, not the answer
-  return decide(in, wanted, array_target(), decided);
+  return decide(in, wanted, decided);
 }
 
 // torch's CPU tensors have the attribute too, and it raises.
@@ -40,14 +40,14 @@ std::int64_t alignment_of_address(const void* data) noexcept {
 bool need_layout(const inbound& in, const decision& decided) {
   if (in.desc.has_layout) return true;
   requirements wanted;
-  raise_decision(in, wanted, array_target(), decided);
+  raise_decision(in, wanted, decided);
   return false;
 }
 
 }  // namespace
 
 bool inspect(PyObject* x, array_facts& out) {
-  inbound in(x);
+  inbound in(x, array_target());
   decision decided;
   if (!look_at(in, decided)) return false;
   const description& d = in.desc;
@@ -74,10 +74,8 @@ bool inspect(PyObject* x, array_facts& out) {
 }
 
 std::optional<bool> objects_share_memory(PyObject* a, PyObject* b) {
-  inbound first(a), second(b);
-  decision of_first, of_second;
-  if (!look_at(first, of_first) || !look_at(second, of_second)) return std::nullopt;
-  if (!need_layout(first, of_first) || !need_layout(second, of_second)) return std::nullopt;
+  inbound first(a, array_target()), second(b, array_target());
+  if (!look_at(first) || !look_at(second)) return std::nullopt;
   switch (share_memory(first.desc, second.desc)) {
     case answer::yes: return true;
     case answer::no: return false;
@@ -91,12 +89,9 @@ std::optional<bool> objects_share_memory(PyObject* a, PyObject* b) {
 
 bool is_array(PyObject* x) noexcept { return entry_of(Py_TYPE(x)) != nullptr; }
 
-std::optional<bool> lives_on_host(PyObject* x) {
-  inbound in(x);
+bool look_at(inbound& in) {
   decision decided;
-  if (!look_at(in, decided)) return std::nullopt;
-  if (!need_layout(in, decided)) return std::nullopt;
-  return is_host_memory(in.desc.view.device().type);
+  return look_at(in, decided) && need_layout(in, decided);
 }
 
 }  // namespace dlpack_bridge::python

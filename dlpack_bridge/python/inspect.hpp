@@ -33,7 +33,7 @@ std::optional<bool> objects_share_memory(PyObject* a, PyObject* b);
 /// True when the hub takes objects of this type as arrays.
 bool is_array(PyObject* x) noexcept;
 
-/// Whether the elements of an array are in memory that only the host knows. Empty with an error set.
-std::optional<bool> lives_on_host(PyObject* x);
+/// Describes an array for a look, with its layout. False with an error set.
+bool look_at(inbound& in);
 
 }  // namespace dlpack_bridge::python

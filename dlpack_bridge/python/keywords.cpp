@@ -111,6 +111,7 @@ bool read_stream_object(PyObject* value, requirements& wanted) noexcept {
     return true;
   }
   wanted.stream = stream_handle::from_native(raw);
+  wanted.stream_object = value;
   return true;
 }
 

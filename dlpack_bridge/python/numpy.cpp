@@ -91,7 +91,8 @@ bool prepare_numpy(target_row& row) {
   return true;
 }
 
-PyObject* wrap_as_ndarray(const tensor_view& view, owner keep, std::uint64_t) {
+PyObject* wrap_as_ndarray(outbound& out) {
+  const tensor_view& view = out.view;
   PyArray_Descr* const descr = descriptor_of(view.dtype());
   if (descr == nullptr) {
     if (!PyErr_Occurred()) {
@@ -102,7 +103,7 @@ PyObject* wrap_as_ndarray(const tensor_view& view, owner keep, std::uint64_t) {
     }
     return nullptr;
   }
-  ref base = make_holder(std::move(keep));
+  ref base = make_holder(std::move(out.keep));
   if (!base) return nullptr;
   npy_intp strides[64];
   const bool dense = view.strides() == nullptr;

@@ -3,12 +3,13 @@
 #include <memory>
 
 #include <dlpack_bridge/python/errors.hpp>
+#include <dlpack_bridge/python/release.hpp>
 
 namespace dlpack_bridge::python {
 namespace {
 
 // The name is the version of the struct: change it with every change of process_state.
-constexpr const char* capsule_name = "dlpack_bridge.process_state.1";
+constexpr const char* capsule_name = "dlpack_bridge.process_state.3";
 
 process_state* found = nullptr;
 
@@ -35,6 +36,19 @@ PyObject* shared_dict() noexcept {
   return dict;
 }
 
+// One registry of loans for all binaries of the process: the backend that came first serves them.
+void share_cuda_backend() {
+  if (found->cuda != nullptr) {
+    use_cuda_backend(*found->cuda);
+  } else if (cuda_backend() != nullptr) {
+    found->cuda = cuda_backend();
+    found->cuda->set_release_runner(release_due);
+    for (const auto use : found->without_cuda) use(*found->cuda);
+  } else {
+    found->without_cuda.push_back(use_cuda_backend);
+  }
+}
+
 }  // namespace
 
 process_state& state() noexcept { return *found; }
@@ -45,8 +59,10 @@ bool initialize_process_state() noexcept {
   if (dict == nullptr) return false;
   if (PyObject* capsule = PyDict_GetItemString(dict, capsule_name)) {
     found = static_cast<process_state*>(PyCapsule_GetPointer(capsule, capsule_name));
-    if (found != nullptr) use_counters(found->counted);
-    return found != nullptr;
+    if (found == nullptr) return false;
+    use_counters(found->counted);
+    share_cuda_backend();
+    return true;
   }
   // Never freed: arrays may be released until the process is gone.
   auto made = std::make_unique<process_state>();
@@ -54,6 +70,7 @@ bool initialize_process_state() noexcept {
   if (!capsule || PyDict_SetItemString(dict, capsule_name, capsule.get()) != 0) return false;
   found = made.release();
   use_counters(found->counted);
+  share_cuda_backend();
   return make_error_types(*found) && register_on_exit();
 }
 

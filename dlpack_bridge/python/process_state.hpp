@@ -1,8 +1,10 @@
 #pragma once
 
 #include <atomic>
+#include <vector>
 
 #include <dlpack_bridge/counters.hpp>
+#include <dlpack_bridge/device_backend.hpp>
 #include <dlpack_bridge/python/object.hpp>
 
 namespace dlpack_bridge::python {
@@ -24,6 +26,9 @@ struct process_state {
   std::atomic<bool> drain_scheduled{false};
   std::atomic<bool> finalizing{false};
   std::atomic<int> active_traces{0};
+  const device_backend* cuda = nullptr;  ///< of the first binary that has one
+  /// Hand the backend to a binary that came before it.
+  std::vector<void (*)(const device_backend&) noexcept> without_cuda;
   /// Makes the record of an exchange (a new reference, null with an error set) and gives it to the
   /// traces that are active here; set by the module that has traces.
   PyObject* (*make_record)(const exchange_report&) = nullptr;
@@ -33,6 +38,10 @@ struct process_state {
   PyObject* not_an_array_error = nullptr;
   PyObject* cuda_error = nullptr;
   PyTypeObject* reason_type = nullptr;
+  // Arrays are of one type, whichever binary made them: that of the first.
+  PyTypeObject* array_type = nullptr;
+  PyTypeObject* dtype_type = nullptr;
+  PyTypeObject* device_type = nullptr;
 };
 
 /// Finds or makes the state of this process. Call at module initialisation, with the GIL; false

@@ -1,6 +1,7 @@
 #include <dlpack_bridge/python/release.hpp>
 
 #include <cstdlib>
+#include <new>
 
 #include <dlpack_bridge/python/process_state.hpp>
 
@@ -117,6 +118,21 @@ owner own_managed(DLManagedTensorVersioned* tensor) noexcept {
 
 owner own_managed(DLManagedTensor* tensor) noexcept {
   return owner(tensor, run_deleter<DLManagedTensor>);
+}
+
+// A foreign deleter may take the GIL itself, which a thread without Python must not do while the
+// interpreter goes away: a GIL holder runs it.
+void release_due(owner due) noexcept {
+  if (!Py_IsInitialized()) {
+    // Leaked: memory of a process that ends.
+    if (auto* kept = new (std::nothrow) owner(std::move(due))) (void)kept;
+    return;
+  }
+  auto* kept = new (std::nothrow) owner(std::move(due));
+  if (kept == nullptr) return;  // released here
+  const release_function drop = [](void* object) noexcept { delete static_cast<owner*>(object); };
+  if (has_gil()) release_guarded(kept, drop);
+  else release_late(kept, drop);
 }
 
 std::int64_t drain_late_releases() noexcept {

@@ -22,6 +22,9 @@ owner own_buffer(Py_buffer* buffer) noexcept;
 owner own_managed(DLManagedTensorVersioned* tensor) noexcept;
 owner own_managed(DLManagedTensor* tensor) noexcept;
 
+/// Lets an owner go whose release fell due on some thread; what needs the GIL waits for its holder.
+void release_due(owner due) noexcept;
+
 /// Empties the queue of late releases. Needs the GIL. Returns how many it released.
 std::int64_t drain_late_releases() noexcept;
 

@@ -12,13 +12,66 @@ namespace {
 // Below this many bytes a copy is quicker than giving the GIL away.
 constexpr std::int64_t gil_free_copy_bytes = 4096;
 
+struct without_gil {
+  PyThreadState* saved = PyEval_SaveThread();
+  ~without_gil() { PyEval_RestoreThread(saved); }
+};
+
 fresh_copy copy_without_gil(const inbound& in, const decision& decided, extent* room) {
-  if (decided.nbytes < gil_free_copy_bytes) return carry_out_copy(in.desc, decided, room);
-  struct gil_release {
-    PyThreadState* saved = PyEval_SaveThread();
-    ~gil_release() { PyEval_RestoreThread(saved); }
-  } const released;
+  if (decided.nbytes < gil_free_copy_bytes && !decided.host_waits) {
+    return carry_out_copy(in.desc, decided, room);
+  }
+  const without_gil released;
   return carry_out_copy(in.desc, decided, room);
+}
+
+// Enqueuing is quick; only waiting gives the GIL away.
+stream_handle order(const inbound& in, const decision& decided) {
+  if (!decided.host_waits) return carry_out_order(in.desc, decided);
+  const without_gil released;
+  return carry_out_order(in.desc, decided);
+}
+
+// The stream object that the caller gave stays alive as long as the memory is used on it.
+owner keep_stream(const requirements& wanted) noexcept {
+  auto* object = static_cast<PyObject*>(const_cast<void*>(wanted.stream_object));
+  return object == nullptr ? owner() : own_object(object);
+}
+
+outbound hand_over_copy(inbound& in, const requirements& wanted, const decision& decided,
+                        extent* room) {
+  // Taken first: while the GIL is away nobody else may consume or free what is read.
+  owner source = in.row->take(in);
+  fresh_copy made = copy_without_gil(in, decided, room);
+  if (made.running) {
+    source = lend(std::move(source), in.desc.view,
+                  {.where = decided.device, .user = made.stream, .listener = in.listener});
+  }
+  return {.view = made.view,
+          .keep = lend(std::move(made.memory.keep), made.view,
+                       {.where = decided.device,
+                        .user = made.stream,
+                        .user_object = keep_stream(wanted),
+                        .home = made.memory.home}),
+          .flags = DLPACK_FLAG_BITMASK_IS_COPIED,
+          .stream = made.stream};
+}
+
+outbound hand_over_shared(inbound& in, const requirements& wanted, const decision& decided,
+                          extent* room) {
+  outbound out{.view = shared_view(in.desc, decided, room),
+               .keep = in.row->take(in),
+               .flags = in.desc.is_copied ? DLPACK_FLAG_BITMASK_IS_COPIED : 0};
+  if (in.desc.driver.answers()) {  // asked for device memory only
+    out.stream = order(in, decided);
+    out.keep = lend(std::move(out.keep), in.desc.view,
+                    {.where = decided.device,
+                     .user = in.desc.streams.consumer.handle,
+                     .user_object = keep_stream(wanted),
+                     .listener = in.listener});
+    out.source = in.row->renew == nullptr ? nullptr : in.object;
+  }
+  return out;
 }
 
 // Some libraries append a stack trace with addresses.
@@ -37,13 +90,14 @@ bool check_named_dtype(const inbound& in, const requirements& wanted) {
 }
 
 // The object, or its detached alias; what torch raises over the latter is the producer's.
-PyObject* give_itself(inbound& in, const target_row& target, const requirements& wanted) {
-  PyObject* result = target.same(in, wanted);
+PyObject* give_itself(inbound& in, const requirements& wanted, const decision& decided) {
+  order(in, decided);
+  PyObject* result = in.target.same(in, wanted);
   if (result != nullptr || !in.refuse_producer_error()) return result;
   decision refused;
   refused.action = action::refuse;
   refused.blockers = reason_set(reason_code::producer);
-  raise_decision(in, wanted, target, refused);
+  raise_decision(in, wanted, refused);
   return nullptr;
 }
 
@@ -81,7 +135,16 @@ PyObject* same_object(inbound& in, const requirements&) {
   return in.object;
 }
 
-bool decide(inbound& in, const requirements& wanted, const target_row& target, decision& decided) {
+stream_handle stream_of_use(const inbound& in, const requirements& wanted, device where) noexcept {
+  if (wanted.stream.known()) return wanted.stream;
+  const bool named = wanted.device && needs_cuda(wanted.device->type);
+  const device work = named ? *wanted.device : where;
+  const bool has_one = in.target.current_stream != nullptr && needs_cuda(work.type) &&
+                       in.target.holds.devices.contains(kDLCUDA);
+  return has_one ? in.target.current_stream(work) : stream_handle();
+}
+
+bool decide(inbound& in, const requirements& wanted, decision& decided) {
   in.entry = entry_of(Py_TYPE(in.object));
   if (in.entry == nullptr) {
     if (!PyErr_Occurred()) raise_not_an_array(in.object);
@@ -91,60 +154,75 @@ bool decide(inbound& in, const requirements& wanted, const target_row& target, d
   in.desc.source = in.entry->origin;
   in.desc.state = in.entry->always;
   in.desc.note = in.entry->note;
-  in.desc.same_framework = in.entry->origin == target.holds.id;
+  in.desc.same_framework = in.entry->origin == in.target.holds.id;
   if (!in.row->describe(in, wanted)) return false;
   if (wanted.named_dtype != nullptr && !check_named_dtype(in, wanted)) return false;
-  find_facts(in.desc, wanted);
-  decided = negotiate(in.desc, wanted, target.holds);
+  judge(in, wanted, decided);
   return true;
 }
 
-PyObject* carry_out(inbound& in, const target_row& target, const decision& decided) {
-  extent room[64];
-  if (decided.copies_here) {
-    // Taken first: while the GIL is away nobody else may consume or free what is read.
-    const owner source = in.row->take(in);
-    fresh_copy made = copy_without_gil(in, decided, room);
-    return target.wrap(made.view, std::move(made.keep), DLPACK_FLAG_BITMASK_IS_COPIED);
+void judge(inbound& in, const requirements& wanted, decision& decided) {
+  stream_handle& user = in.desc.streams.consumer.handle;
+  if (!user.known()) user = stream_of_use(in, wanted, in.desc.view.device());
+  find_facts(in.desc, wanted);
+  decided = negotiate(in.desc, wanted, in.target.holds);
+}
+
+outbound hand_over(inbound& in, const requirements& wanted, const decision& decided, extent* room) {
+  return decided.copies_here ? hand_over_copy(in, wanted, decided, room)
+                             : hand_over_shared(in, wanted, decided, room);
+}
+
+bool make_record(inbound& in, const requirements& wanted, const decision& decided, ref& record) {
+  if (state().active_traces.load(std::memory_order_relaxed) == 0) return true;
+  record = ref::steal(state().make_record({in, wanted, decided}));
+  return static_cast<bool>(record);
+}
+
+void tell_traces(const ref& record) noexcept {
+  if (!record) return;
+  const error_guard guard;
+  state().tell_traces(record.get());
+}
+
+PyObject* conclude(inbound& in, const requirements& wanted, const decision& decided) {
+  ref record;
+  if (!make_record(in, wanted, decided, record)) return nullptr;
+  ref result;
+  if (decided.action == action::refuse) {
+    raise_decision(in, wanted, decided);
+  } else {
+    extent room[64];
+    outbound out = hand_over(in, wanted, decided, room);
+    result = ref::steal(in.target.wrap(out));
+    if (!result) return nullptr;
   }
-  const std::uint64_t flags = in.desc.is_copied ? DLPACK_FLAG_BITMASK_IS_COPIED : 0;
-  owner keep = in.row->take(in);
-  return target.wrap(shared_view(in.desc, decided, room), std::move(keep), flags);
+  tell_traces(record);
+  return result.release();
 }
 
 PyObject* convert(PyObject* x, const target_row& target, const requirements& wanted) {
   if (state().late.load(std::memory_order_relaxed) != nullptr) drain_late_releases();
   try {
-    inbound in(x);
+    inbound in(x, target);
     decision decided;
-    if (!decide(in, wanted, target, decided)) return nullptr;
-    if (decided.identity) return give_itself(in, target, wanted);
-    // Described now, while all of it is known; told when it has happened.
-    ref record;
-    if (state().active_traces.load(std::memory_order_relaxed) != 0) {
-      record = ref::steal(state().make_record({in, wanted, target, decided}));
-      if (!record) return nullptr;
+    if (!decide(in, wanted, decided)) return nullptr;
+    if (decided.identity && decided.action != action::refuse) {
+      return give_itself(in, wanted, decided);
     }
-    ref result;
-    if (decided.action == action::refuse) raise_decision(in, wanted, target, decided);
-    else if (!(result = ref::steal(carry_out(in, target, decided)))) return nullptr;
-    if (record) {
-      const error_guard guard;
-      state().tell_traces(record.get());
-    }
-    return result.release();
+    return conclude(in, wanted, decided);
   } catch (...) {
     raise_current_exception();
     return nullptr;
   }
 }
 
-void raise_decision(const inbound& in, const requirements& wanted, const target_row& target,
-                    const decision& decided) {
-  const std::string text = refusal_text(decided, in.desc, wanted, target.holds);
-  const std::vector<reason> blockers = explain_all(decided.blockers, in.desc, wanted, target.holds);
-  if (decided.blockers == reason_set(reason_code::driver) && !target.buffer_errors_only) {
-    raise_no_driver(text, blockers);
+void raise_decision(const inbound& in, const requirements& wanted, const decision& decided) {
+  const capabilities& holds = in.target.holds;
+  const std::string text = refusal_text(decided, in.desc, wanted, holds);
+  const std::vector<reason> blockers = explain_all(decided.blockers, in.desc, wanted, holds);
+  if (decided.blockers == reason_set(reason_code::driver) && !in.target.buffer_errors_only) {
+    raise_driver_failure(in.desc.driver, text, blockers);
     return;
   }
   PyObject* type =

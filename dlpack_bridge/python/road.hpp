@@ -8,18 +8,20 @@
 namespace dlpack_bridge::python {
 
 struct source_row;
+struct target_row;
 struct type_entry;
 
 /// Whether a description may be an export that is then taken, or only a look.
-enum class look : bool {
+enum class look : std::uint8_t {
   borrow,  ///< `plan`, `info`: nothing is owned that could be avoided
   take,    ///< the description is the one export of the exchange
+  hold,    ///< as `take`, and a look will do where the object itself keeps what was seen alive
 };
 
 /// One array on its way in: what describes it and what it owns until the decision stands. Lives on
 /// the stack of one call; what was not taken is released with it.
 struct inbound {
-  explicit inbound(PyObject* x) noexcept : object(x) {}
+  inbound(PyObject* x, const target_row& towards) noexcept : object(x), target(towards) {}
   inbound(const inbound&) = delete;
   inbound& operator=(const inbound&) = delete;
 
@@ -32,6 +34,7 @@ struct inbound {
   bool refuse_producer_error();
 
   PyObject* object;                   ///< borrowed: the caller holds it
+  const target_row& target;           ///< where it goes
   const type_entry* entry = nullptr;  ///< valid until foreign code runs: the cache may move on
   const source_row* row = nullptr;
   look mode = look::take;
@@ -39,6 +42,7 @@ struct inbound {
   owner held;              ///< the export or the buffer, when describing made one
   ref capsule;             ///< what holds an unconsumed managed tensor
   ref cause;               ///< the producer's exception
+  use_listener listener;   ///< of a producer that protects its device memory itself; set by `take`
   std::string note;        ///< owns the text behind `desc.note`
   std::string dtype_name;  ///< owns the text behind `desc.dtype_name`
   extent room[128];        ///< shapes and strides that no producer keeps in DLPack's form
@@ -53,6 +57,20 @@ struct source_row {
   bool (*describe)(inbound& in, const requirements& wanted);
   /// Gives what keeps the described memory alive. Called at most once, after the decision.
   owner (*take)(inbound& in);
+  /// Asks a producer whose object is alive again: what its array is ordered on now. It orders work
+  /// that only it knows before later work on `consumer`. False with a Python error set. Null for
+  /// sources of host memory.
+  bool (*renew)(PyObject* object, const type_entry& entry, device where, stream_handle consumer,
+                stream_facts& streams) = nullptr;
+};
+
+/// What a target wraps.
+struct outbound {
+  tensor_view view;
+  owner keep;                  ///< keeps the memory alive
+  std::uint64_t flags = 0;     ///< DLPack's
+  stream_handle stream;        ///< what device memory is ordered on
+  PyObject* source = nullptr;  ///< borrowed; whoever may write to shared device memory
 };
 
 /// How an array leaves towards a framework: one row each.
@@ -60,10 +78,12 @@ struct target_row {
   capabilities holds;  ///< the core's row, changed by what is installed
   /// Imports the framework and completes `holds`. False with ImportError set.
   bool (*prepare)(target_row& row);
-  /// Wraps memory that `keep` keeps alive; null with an error set.
-  PyObject* (*wrap)(const tensor_view& view, owner keep, std::uint64_t flags);
+  /// Wraps memory; null with an error set.
+  PyObject* (*wrap)(outbound& out);
   /// The object itself, or its detached alias; null with an error set.
   PyObject* (*same)(inbound& in, const requirements& wanted);
+  /// The stream that the framework works on now; null: it has none of its own.
+  stream_handle (*current_stream)(device where) noexcept = nullptr;
   bool ready = false;
   bool buffer_errors_only = false;  ///< the array API's rule: every refusal is a BufferError
 };
@@ -75,22 +95,39 @@ PyObject* same_object(inbound& in, const requirements& wanted);
 struct exchange_report {
   const inbound& in;
   const requirements& wanted;
-  const target_row& target;
   const decision& decided;
 };
 
 /// FACTS and NEGOTIATION: describes `in.object` and decides. False with an error set (no array, or
 /// an exception that passes through). The same for `convert` and `plan`.
-bool decide(inbound& in, const requirements& wanted, const target_row& target, decision& decided);
+bool decide(inbound& in, const requirements& wanted, decision& decided);
+
+/// NEGOTIATION for an array that is described already.
+void judge(inbound& in, const requirements& wanted, decision& decided);
 
 /// The whole road: decides, takes or copies, wraps. A new reference, or null with an error set.
 PyObject* convert(PyObject* x, const target_row& target, const requirements& wanted);
 
-/// TAKE, COPY and TARGET for a decision that is no refusal and no identity.
-PyObject* carry_out(inbound& in, const target_row& target, const decision& decided);
+/// What follows a decision that is no identity: refuses, or takes or copies and wraps, and tells the
+/// traces. A new reference, or null with an error set.
+PyObject* conclude(inbound& in, const requirements& wanted, const decision& decided);
+
+/// TAKE and COPY for a decision that is no refusal and no identity: what a target wraps. `room` has
+/// space for 64 extents.
+/// @throws std::bad_alloc, device_error
+outbound hand_over(inbound& in, const requirements& wanted, const decision& decided, extent* room);
+
+/// The record of an exchange for the traces that are active, described while all of it is known; empty
+/// when there are none. False with an error set.
+bool make_record(inbound& in, const requirements& wanted, const decision& decided, ref& record);
+/// Tells them when it has happened.
+void tell_traces(const ref& record) noexcept;
+
+/// The stream on which the result will be used, as the caller or the target says; unknown when
+/// neither does.
+stream_handle stream_of_use(const inbound& in, const requirements& wanted, device where) noexcept;
 
 /// Sets the exception of a refusal.
-void raise_decision(const inbound& in, const requirements& wanted, const target_row& target,
-                    const decision& decided);
+void raise_decision(const inbound& in, const requirements& wanted, const decision& decided);
 
 }  // namespace dlpack_bridge::python

@@ -6,6 +6,7 @@
 #include <dlpack_bridge/python/errors.hpp>
 #include <dlpack_bridge/python/release.hpp>
 #include <dlpack_bridge/python/torch_library.hpp>
+#include <dlpack_bridge/python/torch_stream.hpp>
 
 namespace dlpack_bridge::python {
 namespace {
@@ -61,7 +62,7 @@ void check_narrow_integers(inbound& in) {
 }
 
 const DLTensor* export_by_table(inbound& in, DLTensor& borrowed) noexcept {
-  if (in.mode == look::borrow && lib.api->dltensor_from_py_object_no_sync != nullptr) {
+  if (in.mode != look::take && lib.api->dltensor_from_py_object_no_sync != nullptr) {
     return lib.api->dltensor_from_py_object_no_sync(in.object, &borrowed) == 0 ? &borrowed
                                                                                : nullptr;
   }
@@ -96,12 +97,29 @@ void describe_form(inbound& in) noexcept {
   in.desc.view = tensor_view(data, v.shape().data(), nullptr, v.ndim(), v.dtype(), v.device());
 }
 
+// A stream that was given is still ordered after the tensor's, also when nothing is exchanged.
+void describe_order_only(inbound& in) noexcept {
+  DLTensor borrowed;
+  const bool asked = lib.api != nullptr && in.entry->always.empty() &&
+                     lib.api->dltensor_from_py_object_no_sync != nullptr;
+  if (!asked || lib.api->dltensor_from_py_object_no_sync(in.object, &borrowed) != 0) {
+    PyErr_Clear();
+    return;
+  }
+  const device where = borrowed.device;
+  if (!needs_cuda(where.type) || !cuda_status().answers()) return;
+  in.desc.view = tensor_view(borrowed.data, nullptr, nullptr, 0, dtype(borrowed.dtype), where);
+  in.desc.has_device = true;
+  in.desc.streams.producer.handle = torch_work_stream(where);
+}
+
 bool describe_torch(inbound& in, const requirements& wanted) {
   const bool same = in.desc.same_framework && wanted.copy != copy_policy::always;
   bool refused = false;
   if (same && wanted.keeps_form()) {
     // The tensor itself is the answer: nothing is exported.
     in.desc.has_layout = in.desc.has_dtype = in.desc.has_device = false;
+    if (wanted.stream.known()) describe_order_only(in);
     return !wanted.detach || check_requires_grad(in, wanted, refused) || refused;
   }
   const reason_set always = in.entry->always;  // before foreign code can run
@@ -116,6 +134,10 @@ bool describe_torch(inbound& in, const requirements& wanted) {
     describe_layout(in.desc);
     const bool missing = tensor->data == nullptr && in.desc.layout.size != 0;
     if (!missing) {
+      const device where = in.desc.view.device();
+      if (needs_cuda(where.type) && cuda_status().answers()) {
+        in.desc.streams.producer.handle = torch_work_stream(where);
+      }
       if (!check_lazy_bits(in, refused)) return refused;
       check_narrow_integers(in);
       return true;
@@ -131,8 +153,17 @@ bool describe_torch(inbound& in, const requirements& wanted) {
   return true;
 }
 
+// What was only looked at lives as long as the tensor object.
 owner take_export(inbound& in) {
-  return lib.api != nullptr ? std::move(in.held) : consume_capsule(in.capsule.get());
+  owner exported = in.capsule ? consume_capsule(in.capsule.get()) : std::move(in.held);
+  const bool protects = in.desc.view.device().type == kDLCUDA && in.desc.driver.answers();
+  if (protects) return keep_device_tensor(std::move(exported), in.object, in.listener);
+  return exported ? std::move(exported) : own_object(in.object);
+}
+
+bool renew_torch(PyObject*, const type_entry&, device where, stream_handle, stream_facts& streams) {
+  streams.producer.handle = torch_work_stream(where);
+  return true;
 }
 
 // ---- target ----------------------------------------------------------------------------------
@@ -175,8 +206,8 @@ PyObject* import_by_capsule(managed_tensor made) noexcept {
   return PyObject_CallOneArg(from_dlpack, capsule.get());
 }
 
-PyObject* wrap_as_tensor(const tensor_view& view, owner keep, std::uint64_t flags) {
-  managed_tensor made = managed_tensor::wrap(view, std::move(keep), flags);
+PyObject* wrap_as_tensor(outbound& out) {
+  managed_tensor made = managed_tensor::wrap(out.view, std::move(out.keep), out.flags);
   if (lib.api == nullptr) return import_by_capsule(std::move(made));
   DLManagedTensorVersioned* raw = std::move(made).release();
   void* tensor = nullptr;
@@ -229,7 +260,7 @@ void judge_type(type_entry& e) noexcept {
 }  // namespace
 
 const source_row torch_source{"dlpack_c_exchange_api", framework::torch, describe_torch,
-                              take_export};
+                              take_export, renew_torch};
 
 bool look_at_torch_type(type_entry& e) noexcept {
   PyObject* module = loaded_module("torch");
@@ -243,7 +274,7 @@ bool look_at_torch_type(type_entry& e) noexcept {
 
 target_row& torch_target() noexcept {
   static target_row row{capabilities_of(framework::torch), prepare_torch, wrap_as_tensor,
-                        same_tensor};
+                        same_tensor, torch_work_stream};
   return row;
 }
 

@@ -402,6 +402,8 @@ RAISES = {
     ("shares_memory", "ValueError"): hard_to_tell,
     ("record_stream", "NotAnArrayError"): lambda: db.record_stream(1, 1),
     ("record_stream", "ValueError"): lambda: db.record_stream(np.zeros(3), 1),
+    ("record_stream", "TypeError"): lambda: db.record_stream(np.zeros(3), "1"),
+    ("record_stream", "ExchangeError"): lambda: db.record_stream(on_device((2, 0)), 0),
     ("Array.__dlpack__", "ExchangeError"): lambda: db.asarray(b"abc").__dlpack__(),
     ("Array.__dlpack__", "TypeError"): lambda: db.asarray(bytearray(3)).__dlpack__(stream="1"),
     ("Array.__array__", "ExchangeError"): lambda: on_device().__array__(),

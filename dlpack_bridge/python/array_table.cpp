@@ -1,0 +1,193 @@
+// The DLPack C exchange API of Array.
+
+#include <string>
+
+#include <dlpack_bridge/python/array.hpp>
+#include <dlpack_bridge/python/capsule.hpp>
+#include <dlpack_bridge/python/errors.hpp>
+#include <dlpack_bridge/python/process_state.hpp>
+#include <dlpack_bridge/python/release.hpp>
+#include <dlpack_bridge/version.hpp>
+
+namespace dlpack_bridge::python {
+namespace {
+
+// The table is for instances of its type; a stranger is an error and no crash.
+bool is_array_object(void* object) noexcept {
+  if (Py_TYPE(static_cast<PyObject*>(object)) == array_type()) return true;
+  PyErr_Format(PyExc_TypeError, "expected a dlpack_bridge.Array, got %.200s",
+               Py_TYPE(static_cast<PyObject*>(object))->tp_name);
+  return false;
+}
+
+bool ordered_here(const array_object* self) noexcept {
+  return needs_cuda(self->device.type) && cuda_status().answers();
+}
+
+// Who uses the table works on the stream that `current_work_stream` names: the hub's own.
+DLManagedTensorVersioned* export_on_own_stream(PyObject* self) {
+  requirements wanted;
+  wanted.stream = cuda_backend()->own_stream(as_array(self)->device);
+  wanted.readonly = readonly_policy::error;
+  const ref capsule = ref::steal(convert(self, consumer_row(true, true), wanted));
+  return capsule ? take_versioned(capsule.get()) : nullptr;
+}
+
+int export_managed(void* object, DLManagedTensorVersioned** out) {
+  if (!is_array_object(object)) return -1;
+  try {
+    auto* self = static_cast<PyObject*>(object);
+    if (ordered_here(as_array(self))) {
+      *out = export_on_own_stream(self);
+      return *out == nullptr ? -1 : 0;
+    }
+    *out = managed_tensor::wrap(as_array(self)->view(), own_object(self)).release();
+    return 0;
+  } catch (...) {
+    raise_current_exception();
+    return -1;
+  }
+}
+
+// On failure the tensor still belongs to the caller. The same judgement as everywhere: a layout that
+// overlaps itself is read-only, an address that is not aligned means a copy. Its maker worked on the
+// stream that `current_work_stream` names.
+PyObject* import_checked(DLManagedTensorVersioned* tensor) {
+  const bool read_only = (tensor->flags & DLPACK_FLAG_BITMASK_READ_ONLY) != 0;
+  const requirements wanted;
+  const capabilities& holds = array_target().holds;
+  description d = describe(tensor_view(tensor->dl_tensor, read_only));
+  d.is_copied = (tensor->flags & DLPACK_FLAG_BITMASK_IS_COPIED) != 0;
+  find_facts(d, wanted);
+  if (d.driver.answers() && needs_cuda(d.view.device().type)) {
+    d.streams.producer.handle = cuda_backend()->own_stream(d.view.device());
+  }
+  const decision decided = negotiate(d, wanted, holds);
+  if (decided.action == action::refuse) {
+    raise_refusal(state().exchange_error, refusal_text(decided, d, wanted, holds),
+                  explain_all(decided.blockers, d, wanted, holds));
+    return nullptr;
+  }
+  extent room[64];
+  if (!decided.copies_here) {
+    ref made = make_array(shared_view(d, decided, room), owner(), d.is_copied, decided.stream);
+    if (!made) return nullptr;
+    as_array(made.get())->keep = lend(own_managed(tensor), d.view, {.where = decided.device});
+    return made.release();
+  }
+  fresh_copy copied = carry_out_copy(d, decided, room);
+  owner keep = lend(std::move(copied.memory.keep), copied.view,
+                    {.where = decided.device, .user = copied.stream, .home = copied.memory.home});
+  ref made = make_array(copied.view, std::move(keep), true, copied.stream);
+  if (!made) return nullptr;
+  owner source = own_managed(tensor);
+  if (copied.running) {
+    source = lend(std::move(source), d.view, {.where = decided.device, .user = copied.stream});
+  }
+  return made.release();
+}
+
+void refuse_import(reason_code code, const std::string& message) noexcept {
+  raise_refusal(state().exchange_error, message, {{code, message}});
+}
+
+int import_managed(DLManagedTensorVersioned* tensor, void** out) {
+  if (!is_readable(tensor->version)) {
+    refuse_import(reason_code::version, "the managed tensor has another major version of DLPack");
+    return -1;
+  }
+  if (const defect found = validate(tensor->dl_tensor); found != defect::none) {
+    refuse_import(reason_code::malformed, to_string(found));
+    return -1;
+  }
+  try {
+    *out = import_checked(tensor);
+  } catch (...) {
+    raise_current_exception();
+    return -1;
+  }
+  return *out == nullptr ? -1 : 0;
+}
+
+int borrow_tensor(void* object, DLTensor* out) {
+  if (!is_array_object(object)) return -1;
+  array_object* self = as_array(static_cast<PyObject*>(object));
+  *out = self->tensor();
+  if (!ordered_here(self)) return 0;
+  try {
+    // Borrowed for a call whose kernels run on the hub's own stream.
+    if (!renew_order(self)) return -1;
+    const stream_handle own = cuda_backend()->own_stream(self->device);
+    if (self->stream.known() && !self->stream.no_sync()) {
+      cuda_backend()->order(self->device, own, self->device, self->stream);
+    }
+    cuda_backend()->record_use(self->device, self->data, own, owner());
+    return 0;
+  } catch (...) {
+    raise_current_exception();
+    return -1;
+  }
+}
+
+int allocate_like(DLTensor* prototype, DLManagedTensorVersioned** out, void* error_context,
+                  void (*set_error)(void* error_context, const char* kind, const char* message)) {
+  const auto fail = [&](const char* kind, const char* message) {
+    if (set_error != nullptr) set_error(error_context, kind, message);
+    return -1;
+  };
+  const device where = prototype->device;
+  const bool reachable =
+      where.type == kDLCPU || (needs_cuda(where.type) && cuda_status().answers());
+  if (!reachable) {
+    return fail("BufferError",
+                "dlpack_bridge allocates CPU memory here, and CUDA memory where a "
+                "driver answers");
+  }
+  if (id_of(prototype->dtype) == dtype_id::unknown) {
+    return fail("BufferError", "the element type is not known to this version");
+  }
+  if (prototype->ndim < 0 || prototype->ndim > most_axes ||
+      (prototype->ndim > 0 && prototype->shape == nullptr)) {
+    return fail("ValueError", "the prototype's shape is missing or has an impossible ndim");
+  }
+  try {
+    const std::span<const extent> shape(prototype->shape,
+                                        static_cast<std::size_t>(prototype->ndim));
+    *out = make_tensor(extent_list(shape), dtype(prototype->dtype), where).release();
+    return 0;
+  } catch (const std::bad_alloc&) {
+    return fail("MemoryError", "out of memory");
+  } catch (const std::exception& error) {
+    return fail("ValueError", error.what());
+  }
+}
+
+// Host memory has none; NULL is the legacy default stream elsewhere.
+int current_work_stream(DLDeviceType type, std::int32_t id, void** out) {
+  *out = nullptr;
+  if (!needs_cuda(type) || !cuda_status().answers()) return 0;
+  try {
+    const std::int64_t own = cuda_backend()->own_stream(device(type, id)).protocol();
+    *out = reinterpret_cast<void*>(own);
+    return 0;
+  } catch (...) {
+    raise_current_exception();
+    return -1;
+  }
+}
+
+}  // namespace
+
+const DLPackExchangeAPI* array_exchange_api() noexcept {
+  static const DLPackExchangeAPI table{
+      .header = {exported_dlpack_version, nullptr},
+      .managed_tensor_allocator = allocate_like,
+      .managed_tensor_from_py_object_no_sync = export_managed,
+      .managed_tensor_to_py_object_no_sync = import_managed,
+      .dltensor_from_py_object_no_sync = borrow_tensor,
+      .current_work_stream = current_work_stream,
+  };
+  return &table;
+}
+
+}  // namespace dlpack_bridge::python

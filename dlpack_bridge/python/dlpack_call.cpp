@@ -1,0 +1,160 @@
+#include <dlpack_bridge/python/dlpack_call.hpp>
+
+#include <array>
+
+#include <dlpack_bridge/exchange.hpp>
+#include <dlpack_bridge/version.hpp>
+
+namespace dlpack_bridge::python {
+namespace {
+
+// Ints and enums of ints; -1 with an error set otherwise.
+long as_int(PyObject* object) noexcept {
+  const ref value = PyLong_Check(object) ? ref::borrow(object) : attribute_or_none(object, "value");
+  if (!value) {
+    PyErr_Format(PyExc_TypeError, "expected an int, got %.200s", Py_TYPE(object)->tp_name);
+    return -1;
+  }
+  return PyLong_AsLong(value.get());
+}
+
+// Calls a method found on the type: functions directly, other descriptors bound first.
+ref call_method(PyObject* method, PyObject* self, PyObject* const* values,
+                PyObject* names) noexcept {
+  std::array<PyObject*, 5> arguments{nullptr, self};
+  const Py_ssize_t keywords = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
+  for (Py_ssize_t i = 0; i < keywords; ++i) arguments[static_cast<std::size_t>(i + 2)] = values[i];
+  if (PyType_HasFeature(Py_TYPE(method), Py_TPFLAGS_METHOD_DESCRIPTOR)) {
+    return ref::steal(PyObject_Vectorcall(method, arguments.data() + 1,
+                                          1 | PY_VECTORCALL_ARGUMENTS_OFFSET, names));
+  }
+  const descrgetfunc bind = Py_TYPE(method)->tp_descr_get;
+  const ref bound =
+      bind == nullptr ? ref::borrow(method)
+                      : ref::steal(bind(method, self, reinterpret_cast<PyObject*>(Py_TYPE(self))));
+  if (!bound) return {};
+  return ref::steal(PyObject_Vectorcall(bound.get(), arguments.data() + 2,
+                                        0 | PY_VECTORCALL_ARGUMENTS_OFFSET, names));
+}
+
+struct keyword_names {
+  PyObject* stream = PyUnicode_InternFromString("stream");
+  PyObject* max_version = PyUnicode_InternFromString("max_version");
+  PyObject* copy = PyUnicode_InternFromString("copy");
+};
+
+const keyword_names& names() noexcept {
+  static const keyword_names interned;
+  return interned;
+}
+
+PyObject* our_version() noexcept {
+  static PyObject* const version =
+      Py_BuildValue("(ii)", DLPACK_MAJOR_VERSION, DLPACK_MINOR_VERSION);
+  return version;
+}
+
+// The keywords the hub offers, most wanted last: they are dropped from the end.
+struct offered_keywords {
+  std::array<PyObject*, 3> names{};
+  std::array<PyObject*, 3> values{};
+  int count = 0;
+
+  void add(PyObject* name, PyObject* value) noexcept {
+    names[static_cast<std::size_t>(count)] = name;
+    values[static_cast<std::size_t>(count++)] = value;
+  }
+};
+
+ref call_dlpack(PyObject* method, PyObject* self, const offered_keywords& offered,
+                int required) noexcept {
+  for (int count = offered.count;; --count) {
+    ref names;
+    if (count > 0) {
+      names = ref::steal(PyTuple_New(count));
+      if (!names) return {};
+      for (int i = 0; i < count; ++i) {
+        Py_INCREF(offered.names[static_cast<std::size_t>(i)]);
+        PyTuple_SET_ITEM(names.get(), i, offered.names[static_cast<std::size_t>(i)]);
+      }
+    }
+    ref capsule = call_method(method, self, offered.values.data(), names.get());
+    if (capsule || count == required || !lacks_keyword()) return capsule;
+    PyErr_Clear();
+  }
+}
+
+// One `__dlpack__` call on a GPU, with the producer's device current.
+ref ask_on_gpu(const dlpack_call& call, stream_handle stream, bool required) {
+  const ref number = ref::steal(PyLong_FromLongLong(stream.protocol()));
+  if (!number) return {};
+  offered_keywords offered;
+  offered.add(names().stream, number.get());
+  offered.add(names().max_version, our_version());
+  if (call.forbids_copy) offered.add(names().copy, Py_False);
+  const bool cuda = needs_cuda(call.where.type) && cuda_status().answers();
+  const owner current = cuda ? cuda_backend()->enter(call.where) : owner();
+  return call_dlpack(call.dlpack.get(), call.self.get(), offered, required ? 1 : 0);
+}
+
+// Some libraries refuse the per-thread default stream (torch: BufferError), others any stream for
+// managed memory. An exception of theirs about that is not the end.
+bool refuses_stream(stream_handle told, device where) noexcept {
+  const bool per_thread = told == *stream_handle::from_protocol(kDLCUDA, 2);
+  if (!per_thread && where.type != kDLCUDAManaged) return false;
+  return PyErr_ExceptionMatches(PyExc_BufferError) || PyErr_ExceptionMatches(PyExc_ValueError) ||
+         PyErr_ExceptionMatches(PyExc_TypeError);
+}
+
+}  // namespace
+
+bool lacks_keyword() noexcept {
+  PyObject *type, *value, *traceback;
+  PyErr_Fetch(&type, &value, &traceback);
+  PyErr_NormalizeException(&type, &value, &traceback);
+  const ref noted = value == nullptr ? ref() : ref::steal(PyException_GetTraceback(value));
+  const bool binding =
+      PyErr_GivenExceptionMatches(type, PyExc_TypeError) && traceback == nullptr && !noted;
+  PyErr_Restore(type, value, traceback);
+  return binding;
+}
+
+std::optional<device> announced_device(PyObject* method, PyObject* self) noexcept {
+  const ref answer = call_method(method, self, nullptr, nullptr);
+  if (!answer) return std::nullopt;
+  if (!PyTuple_Check(answer.get()) || PyTuple_GET_SIZE(answer.get()) != 2) {
+    PyErr_Format(PyExc_TypeError, "__dlpack_device__ returned %R instead of a pair", answer.get());
+    return std::nullopt;
+  }
+  const long type = as_int(PyTuple_GET_ITEM(answer.get(), 0));
+  if (type == -1 && PyErr_Occurred()) return std::nullopt;
+  const long id = as_int(PyTuple_GET_ITEM(answer.get(), 1));
+  if (id == -1 && PyErr_Occurred()) return std::nullopt;
+  return device(static_cast<DLDeviceType>(type), static_cast<std::int32_t>(id));
+}
+
+ref ask_in_order(const dlpack_call& call, stream_handle told, bool caller_orders,
+                 stream_facts& streams) {
+  streams.producer_unknown = !told.no_sync();
+  ref capsule = ask_on_gpu(call, told, !caller_orders);
+  if (capsule || !cuda_status().answers() || !refuses_stream(told, call.where)) return capsule;
+  PyErr_Clear();
+  // A bridge: the producer orders the hub's own stream, and the consumer waits for that.
+  streams.producer.handle = cuda_backend()->own_stream(call.where);
+  capsule = ask_on_gpu(call, streams.producer.handle, true);
+  if (capsule || call.where.type != kDLCUDAManaged || lacks_keyword()) return capsule;
+  PyErr_Clear();
+  streams.producer.handle = *stream_handle::from_protocol(kDLCUDA, 1);
+  offered_keywords offered;
+  offered.add(names().max_version, our_version());
+  return call_dlpack(call.dlpack.get(), call.self.get(), offered, 0);
+}
+
+ref ask_on_host(const dlpack_call& call) {
+  offered_keywords offered;
+  offered.add(names().max_version, our_version());
+  if (call.forbids_copy) offered.add(names().copy, Py_False);
+  return call_dlpack(call.dlpack.get(), call.self.get(), offered, 0);
+}
+
+}  // namespace dlpack_bridge::python

@@ -1,0 +1,82 @@
+#include <dlpack_bridge/python/torch_stream.hpp>
+
+#include <memory>
+
+#include <dlpack_bridge/python/release.hpp>
+#include <dlpack_bridge/python/torch_library.hpp>
+
+namespace dlpack_bridge::python {
+namespace {
+
+const torch_library& lib = torch_lib();
+
+// A tensor on a device: its export, and the object that can note who uses the memory.
+struct device_tensor {
+  owner exported;
+  owner object;
+  PyObject* tensor;
+};
+
+// torch.cuda knows no per-thread default stream; its own default is the legacy one.
+ref stream_object(device where, stream_handle stream) noexcept {
+  const ref cuda = attribute_or_none(lib.module, "cuda");
+  if (!cuda) return {};
+  if (stream.protocol() == 1) {
+    return ref::steal(PyObject_CallMethod(cuda.get(), "default_stream", "i", where.id));
+  }
+  const ref external = attribute_or_none(cuda.get(), "ExternalStream");
+  if (!external) return {};
+  return ref::steal(PyObject_CallFunction(external.get(), "Li",
+                                          static_cast<long long>(stream.protocol()), where.id));
+}
+
+// Nobody but the hub holds the tensor object: what is dropped now is given back now.
+bool is_last(PyObject* tensor) noexcept { return Py_REFCNT(tensor) == 1; }
+
+// torch's allocator waits for the streams that a tensor was recorded on before it hands the memory
+// out again (Tensor.record_stream, c10/cuda/CUDACachingAllocator.cpp). It remembers their handles
+// until then, so it is only told when the memory is given back at once: a stream may not live as long
+// as a tensor that others hold.
+bool declare_use(void* context, device where, stream_handle stream) noexcept {
+  const bool per_thread = stream == *stream_handle::from_protocol(kDLCUDA, 2);
+  if (per_thread || !Py_IsInitialized() || PyGILState_Check() == 0) return false;
+  PyObject* tensor = static_cast<device_tensor*>(context)->tensor;
+  if (!is_last(tensor)) return false;
+  const error_guard guard;
+  const without_torch_function plain;
+  const ref object = stream_object(where, stream);
+  const ref noted =
+      object ? ref::steal(PyObject_CallMethod(tensor, "record_stream", "O", object.get())) : ref();
+  if (!noted) PyErr_Clear();
+  return static_cast<bool>(noted);
+}
+
+}  // namespace
+
+owner keep_device_tensor(owner exported, PyObject* tensor, use_listener& listener) {
+  auto kept = std::make_unique<device_tensor>(std::move(exported), own_object(tensor), tensor);
+  listener = {kept.get(), declare_use};
+  return owner(kept.release(),
+               [](void* dying) noexcept { delete static_cast<device_tensor*>(dying); });
+}
+
+stream_handle torch_work_stream(device where) noexcept {
+  void* handle = nullptr;
+  if (lib.api != nullptr && lib.api->current_work_stream != nullptr) {
+    if (lib.api->current_work_stream(kDLCUDA, where.id, &handle) == 0) {
+      return stream_handle::from_native(handle);
+    }
+    PyErr_Clear();
+    return {};
+  }
+  const ref cuda = attribute_or_none(lib.module, "cuda");
+  const ref stream =
+      cuda ? ref::steal(PyObject_CallMethod(cuda.get(), "current_stream", "i", where.id)) : ref();
+  const ref number = stream ? attribute_or_none(stream.get(), "cuda_stream") : ref();
+  if (number && PyLong_Check(number.get())) handle = PyLong_AsVoidPtr(number.get());
+  const bool known = number && !PyErr_Occurred();
+  PyErr_Clear();
+  return known ? stream_handle::from_native(handle) : stream_handle();
+}
+
+}  // namespace dlpack_bridge::python
