@@ -1,0 +1,11 @@
+"""A model of JAX on the fake CUDA driver.
+
+Sources: jax/_src/dlpack.py, jaxlib/dlpack.cc, xla/pjrt (tracked_device_buffer). JAX computes on one
+non-blocking stream per device that nobody chooses, and knows of each array when it is defined.
+"""
+
+from . import dlpack, numpy
+from ._array import Array, release_waits_for_uses
+
+__version__ = "0.10.2"
+__all__ = ["Array", "dlpack", "numpy", "release_waits_for_uses"]
