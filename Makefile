@@ -26,8 +26,8 @@ pip  = $(python) -m pip install -qq --constraint requirements/constraints.txt
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:  # one pip at a time; ninja uses all cores by itself
-.PHONY: help venv build install demo test test-cpp test-python test-old-torch sanitize valgrind lint \
-        format clean distclean
+.PHONY: help venv build install demo test test-cpp test-python test-old-torch test-gpu sanitize \
+        valgrind lint format clean distclean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -37,6 +37,7 @@ help:
 	@echo 'make sanitize                      the C++ tests under ASan and UBSan, and under TSan'
 	@echo 'make valgrind                      the C++ tests under valgrind'
 	@echo 'make test-old-torch                the Python tests with a torch without exchange table'
+	@echo 'make test-gpu                      the tests that need a GPU, from what is installed'
 	@echo 'make lint, make format             clang-format and ruff'
 	@echo 'make clean, make distclean         without and with .venv and the caches'
 
@@ -51,9 +52,11 @@ usable := import os, sys, sysconfig, venv, ensurepip; \
 
 identify := import sys; print(sys.base_prefix, sys.version.split()[0])
 
+ifneq ($(MAKECMDGOALS),test-gpu)  # which runs in PYTHON itself
 ifdef PYTHON  # another one than .venv was made with: make it anew
 ifneq ($(shell $(PYTHON) -c '$(identify)' 2>/dev/null),$(shell cat $(stamps)/venv 2>/dev/null))
 $(shell rm -f $(stamps)/venv)
+endif
 endif
 endif
 
@@ -68,9 +71,13 @@ $(stamps)/venv:
 	printf '\033[1m==> %s\033[0m\n' "Making $(VENV) with $$($$python --version) ($$python)"; \
 	$$python -m venv --clear $(VENV) && mkdir -p $(stamps) && $$python -c '$(identify)' > $@
 
-$(stamps)/build: requirements/build.txt requirements/constraints.txt $(stamps)/venv
-	$(say) 'Installing the build tools into $(VENV): cmake, ninja, pybind11, ... (80 MB)'
+$(stamps)/build: requirements/build.txt requirements/nvcc.txt requirements/constraints.txt $(stamps)/venv
+	$(say) 'Installing the build tools into $(VENV): cmake, ninja, pybind11, CUDA headers, ... (90 MB)'
 	@$(pip) --requirement requirements/build.txt
+	@if ! command -v nvcc > /dev/null && ! [ -x /usr/local/cuda/bin/nvcc ]; then \
+	  printf '    No CUDA toolkit is installed: nvcc for the gather kernels comes from PyPI, 320 MB\n'; \
+	  $(pip) --requirement requirements/nvcc.txt; \
+	fi
 	@touch $@
 
 # A build of torch without CUDA where pip is offered one, then from torch's own index; plain torch
@@ -164,6 +171,11 @@ $(old)/stamp-$(OLD_TORCH): $(stamps)/test
 test-old-torch: $(old)/stamp-$(OLD_TORCH) $(sources)
 	@$(old)/bin/python -m pip install -qq --no-build-isolation --no-deps --force-reinstall .
 	@$(old)/bin/python tests/support/run_tests.py --pytest 'Python, torch $(OLD_TORCH)=$(OLD_TORCH_TESTS)'
+
+# Needs no network and makes no environment: it takes the interpreter that has torch, CuPy and JAX for
+# the GPU. Where there is no GPU it says so and is done.
+test-gpu:
+	@PYTHONPATH='$(PYTHONPATH)' $(or $(PYTHON),python3) tests/gpu/run.py $(GPU_TESTS)
 
 sanitize: cpp-asan cpp-tsan
 	@$(run_tests) $(asan_suite) $(tsan_suite)

@@ -92,6 +92,7 @@ set(dlpack_bridge_python_headers
     torch.hpp)
 set(dlpack_bridge_python_internal_headers
     dlpack_call.hpp
+    jax.hpp
     numpy_api.hpp
     torch_library.hpp
     torch_stream.hpp
@@ -116,6 +117,7 @@ set(dlpack_bridge_python_sources
     exchange_api.cpp
     holder.cpp
     inspect.cpp
+    jax.cpp
     keywords.cpp
     numpy.cpp
     numpy_api.cpp
@@ -245,6 +247,7 @@ set(dlpack_bridge_test_stems
 
 # tests/cpp/cuda/test_<stem>.cpp, one executable each; they run on the fake driver.
 set(dlpack_bridge_cuda_test_stems
+    backend
     context
     copy
     driver

@@ -62,6 +62,17 @@ enum class dtype_id : std::uint8_t {
 
 inline constexpr int known_dtypes = static_cast<int>(dtype_id::unknown);
 
+/// Their names, in the same order.
+// clang-format off
+inline constexpr std::string_view dtype_names[known_dtypes] = {
+  "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+  "float16", "float32", "float64", "bfloat16", "complex32", "complex64", "complex128",
+  "float8_e3m4", "float8_e4m3", "float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz",
+  "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu",
+  "float6_e2m3fn", "float6_e3m2fn", "float4_e2m1fn", "float4_e2m1fn_x2",
+};
+// clang-format on
+
 /// The number of an element type; `unknown` for every other combination of code, bits and lanes.
 constexpr dtype_id id_of(dtype t) noexcept {
   if (t.lanes != 1) {
@@ -69,7 +80,8 @@ constexpr dtype_id id_of(dtype t) noexcept {
   }
   constexpr auto none = dtype_id::unknown;
   const int width = std::countr_zero(static_cast<unsigned>(t.bits));  // 3: 8 bits ... 7: 128 bits
-  const bool whole = std::has_single_bit(static_cast<unsigned>(t.bits)) && width >= 3;
+  // Not std::has_single_bit: without a machine instruction it counts all bits in a library.
+  const bool whole = width >= 3 && (t.bits & (t.bits - 1)) == 0;
   const auto sized = [&](dtype_id first, int smallest, int largest) {
     if (!whole || width < smallest || width > largest) return none;
     return static_cast<dtype_id>(static_cast<int>(first) + width - smallest);

@@ -101,6 +101,25 @@ address_span reach_of(const tensor_view& view) {
   return {static_cast<const char*>(view.data()) + span->low, span->high - span->low};
 }
 
+// RELEASE order: an owner of memory that a device uses. `where` is the device of the user's stream;
+// memory that no device uses comes back as it is. Does not synchronise, nor does dropping it.
+owner lend(owner memory, const tensor_view& view, device where, loan terms) {
+  if (!needs_cuda(where.type) || !cuda_status().answers()) return memory;
+  const address_span reach = reach_of(view);
+  terms.where = where;
+  terms.begin = reach.begin;
+  terms.nbytes = reach.nbytes;
+  return cuda_backend()->lend(std::move(memory), std::move(terms));
+}
+
+// Fresh memory with the elements of a source in it, C-contiguous.
+struct fresh_copy {
+  tensor_view view;
+  backend_memory memory;
+  stream_handle stream;  // what the result is ordered on; unknown for a finished copy
+  bool running = false;  // the source is still being read on `stream`
+};
+
 // Writes the elements of the source into fresh memory.
 tensor_view write_copy(const description& s, const decision& d, extent* room, fresh_copy& made,
                        const device_backend& backend) {
@@ -133,39 +152,37 @@ tensor_view write_copy(const description& s, const decision& d, extent* room, fr
                      d.read_only);
 }
 
-managed_tensor copied(managed_tensor t, const description& s, const decision& d, extent* room) {
-  fresh_copy made = carry_out_copy(s, d, room);
-  owner source = owner::of_managed(std::move(t).release());  // the shape may be borrowed from it
-  if (made.running) {
-    source = lend(std::move(source), s.view, {.where = d.device, .user = made.stream});
+// Allocates through the backend of the result's device, orders, copies and waits.
+fresh_copy carry_out_copy(const description& s, const decision& d, owner& source,
+                          const use_listener& listener, extent* room) {
+  const device_backend& backend = backend_for(s, d);
+  const device work = device_of_work(s, d), from = s.view.device();
+  const bool on_device = needs_cuda(work.type);
+  const stream_handle producer = s.streams.producer.handle;
+  fresh_copy made;
+  if (on_device) made.stream = d.work_stream.known() ? d.work_stream : backend.own_stream(work);
+  if (d.after_producer && producer.known()) backend.order(work, made.stream, from, producer);
+  made.memory = backend.allocate(d.nbytes, d.alignment, d.device, made.stream);
+  try {
+    made.view = write_copy(s, d, room, made, on_device ? backend : host_backend());
+    if (d.host_waits) {
+      backend.wait(work, made.stream);
+      made.running = false;
+    } else if (d.producer_after) {
+      backend.order(from, producer, work, made.stream);
+    }
+  } catch (...) {
+    // A part of it may be running: neither side goes back before that is over.
+    const tensor_view nothing(nullptr, nullptr, nullptr, 0, d.dtype, d.device);
+    source = lend(std::move(source), s.view, work, {.user = made.stream, .listener = listener});
+    lend(std::move(made.memory.keep), nothing, work,
+         {.user = made.stream, .home = made.memory.home});
+    throw;
   }
-  owner keep = lend(std::move(made.memory.keep), made.view,
-                    {.where = d.device, .user = made.stream, .home = made.memory.home});
-  managed_tensor result =
-      managed_tensor::wrap(made.view, std::move(keep), DLPACK_FLAG_BITMASK_IS_COPIED);
-  result.set_stream(made.stream);
-  return result;
-}
-
-// What is shared, under the label that was decided and lent to its user.
-managed_tensor shown(managed_tensor t, const description& s, const decision& d,
-                     stream_handle stream, extent* room) {
-  const tensor_view view = shared_view(s, d, room);
-  const bool lent = needs_cuda(view.device().type) && s.driver.answers();
-  const bool as_it_is = view.dtype() == s.view.dtype() && view.device() == s.view.device() &&
-                        view.read_only() == s.view.read_only();
-  if (as_it_is && !lent) return t;
-  // Whether the result is read-only was decided: `view` says it.
-  const std::uint64_t flags = t.flags() & ~std::uint64_t{DLPACK_FLAG_BITMASK_READ_ONLY};
-  const std::uint32_t origin = t.origin();
-  if (!stream.known()) stream = t.stream();
-  owner keep = owner::of_managed(std::move(t).release());
-  const stream_handle user = s.streams.consumer.handle;
-  if (lent) keep = lend(std::move(keep), view, {.where = view.device(), .user = user});
-  managed_tensor result = managed_tensor::wrap(view, std::move(keep), flags);
-  result.set_origin(origin);
-  result.set_stream(stream);
-  return result;
+  if (!needs_cuda(d.device.type)) made.stream = {};
+  active_counters().copies.fetch_add(1, std::memory_order_relaxed);
+  active_counters().copied_bytes.fetch_add(d.nbytes, std::memory_order_relaxed);
+  return made;
 }
 
 }  // namespace
@@ -209,7 +226,9 @@ void find_facts(description& d, const requirements& wanted) noexcept {
   if (wanted.stream.known()) user.handle = wanted.stream;
   const bool to_cuda = wanted.device && needs_cuda(wanted.device->type);
   const auto look = [&](device where, stream_state& stream) {
-    if (d.driver.answers()) d.driver = cuda_backend()->look_at(where, stream);
+    if (!d.driver.answers() || stream.device_id >= 0) return;  // failed, or looked at before
+    d.driver = cuda_backend()->look_at(where, stream);
+    d.driver_fails = !d.driver.answers();
   };
   if (to_cuda) look(*wanted.device, user);
   else if (from_cuda) look(from, user);
@@ -235,28 +254,6 @@ tensor_view shared_view(const description& s, const decision& d, extent* room) n
   return tensor_view(handle, d.read_only);
 }
 
-fresh_copy carry_out_copy(const description& s, const decision& d, extent* room) {
-  const device_backend& backend = backend_for(s, d);
-  const device work = device_of_work(s, d), from = s.view.device();
-  const bool on_device = needs_cuda(work.type);
-  const stream_handle producer = s.streams.producer.handle;
-  fresh_copy made;
-  if (on_device) made.stream = d.work_stream.known() ? d.work_stream : backend.own_stream(work);
-  if (d.after_producer && producer.known()) backend.order(work, made.stream, from, producer);
-  made.memory = backend.allocate(d.nbytes, d.alignment, d.device, made.stream);
-  made.view = write_copy(s, d, room, made, on_device ? backend : host_backend());
-  if (d.host_waits) {
-    backend.wait(work, made.stream);
-    made.running = false;
-  } else if (d.producer_after) {
-    backend.order(from, producer, work, made.stream);
-  }
-  if (!needs_cuda(d.device.type)) made.stream = {};
-  active_counters().copies.fetch_add(1, std::memory_order_relaxed);
-  active_counters().copied_bytes.fetch_add(d.nbytes, std::memory_order_relaxed);
-  return made;
-}
-
 stream_handle carry_out_order(const description& s, const decision& d) {
   if (!d.after_producer && !d.host_waits) return d.stream;
   const device_backend& backend = *cuda_backend();
@@ -270,12 +267,28 @@ stream_handle carry_out_order(const description& s, const decision& d) {
   return user;
 }
 
-owner lend(owner memory, const tensor_view& view, loan_sides sides) {
-  if (!needs_cuda(sides.where.type) || !cuda_status().answers()) return memory;
-  const address_span reach = reach_of(view);
-  return cuda_backend()->lend(std::move(memory),
-                              {sides.where, reach.begin, reach.nbytes, sides.user,
-                               std::move(sides.user_object), sides.home, sides.listener});
+handed_over hand_over(const description& s, const decision& d, owner& keep, loan_sides sides,
+                      extent* room) {
+  if (!d.copies_here) {
+    handed_over out{.view = shared_view(s, d, room)};
+    out.flags = s.is_copied ? DLPACK_FLAG_BITMASK_IS_COPIED : 0;
+    out.stream = carry_out_order(s, d);
+    out.keep = lend(std::move(keep), s.view, d.device,
+                    {.user = s.streams.consumer.handle,
+                     .user_object = std::move(sides.user_object),
+                     .listener = sides.listener});
+    return out;
+  }
+  fresh_copy made = carry_out_copy(s, d, keep, sides.listener, room);
+  handed_over out{.view = made.view, .flags = DLPACK_FLAG_BITMASK_IS_COPIED, .stream = made.stream};
+  if (made.running) {
+    keep =
+        lend(std::move(keep), s.view, d.device, {.user = made.stream, .listener = sides.listener});
+  }
+  out.keep = lend(
+      std::move(made.memory.keep), made.view, d.device,
+      {.user = made.stream, .user_object = std::move(sides.user_object), .home = made.memory.home});
+  return out;
 }
 
 managed_tensor make_tensor(const extent_list& shape, dtype type, device where, stream_handle stream,
@@ -302,8 +315,7 @@ managed_tensor make_tensor(const extent_list& shape, dtype type, device where, s
   backend_memory memory = backend.allocate(dense_bytes(*count, type), alignment, where, home);
   const tensor_view view(memory.data, shape.data(), nullptr,
                          static_cast<std::int32_t>(shape.size()), type, where);
-  owner keep =
-      lend(std::move(memory.keep), view, {.where = where, .user = home, .home = memory.home});
+  owner keep = lend(std::move(memory.keep), view, where, {.user = home, .home = memory.home});
   managed_tensor made = managed_tensor::wrap(view, std::move(keep));
   made.set_stream(home);
   return made;
@@ -328,10 +340,23 @@ managed_tensor exchange(managed_tensor t, const requirements& wanted, const capa
     throw exchange_error(refusal_text(decided, source, wanted, target),
                          explain_all(decided.blockers, source, wanted, target));
   }
-  std::vector<extent> room(static_cast<std::size_t>(source.view.ndim()));
-  if (decided.copies_here) return copied(std::move(t), source, decided, room.data());
-  const stream_handle stream = carry_out_order(source, decided);
-  return shown(std::move(t), source, decided, stream, room.data());
+  const tensor_view view = source.view;
+  const bool lent = needs_cuda(decided.device.type) && source.driver.answers();
+  const bool as_it_is = !decided.copies_here && !lent && decided.dtype == view.dtype() &&
+                        decided.device == view.device() && decided.read_only == view.read_only();
+  if (as_it_is) return t;
+  // Whether the result is read-only was decided, and its view says it.
+  const std::uint64_t flags =
+      decided.copies_here ? 0 : t.flags() & ~std::uint64_t{DLPACK_FLAG_BITMASK_READ_ONLY};
+  const std::uint32_t origin = decided.copies_here ? 0 : t.origin();
+  const stream_handle carried = decided.copies_here ? stream_handle() : t.stream();
+  std::vector<extent> room(static_cast<std::size_t>(view.ndim()));
+  owner keep = owner::of_managed(std::move(t).release());
+  handed_over out = hand_over(source, decided, keep, {}, room.data());
+  managed_tensor result = managed_tensor::wrap(out.view, std::move(out.keep), out.flags | flags);
+  result.set_origin(origin);
+  result.set_stream(out.stream.known() ? out.stream : carried);
+  return result;
 }
 
 }  // namespace dlpack_bridge

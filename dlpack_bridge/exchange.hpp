@@ -23,21 +23,32 @@ void find_facts(description& d, const requirements& wanted) noexcept;
 /// The status of the CUDA driver; `no_driver` in a build without a backend.
 driver_status cuda_status() noexcept;
 
-/// Fresh memory with the elements of a source in it, C-contiguous.
-struct fresh_copy {
-  tensor_view view;  ///< shape borrowed from the source or from `room`
-  backend_memory memory;
-  stream_handle stream;  ///< what the result is ordered on; unknown for a finished copy
-  bool running = false;  ///< the source is still being read on `stream`: lend it until then
+/// What is known of lender and user beyond the decision.
+struct loan_sides {
+  owner user_object;      ///< keeps the stream of the result's user alive
+  use_listener listener;  ///< a producer that protects its memory itself
 };
 
-/// Carries out a copy that was decided: allocates through the backend of the result's device, orders,
-/// copies and waits as decided. Needs no GIL. Counts into `active_counters`.
-/// @throws std::bad_alloc, device_error
-fresh_copy carry_out_copy(const description& source, const decision& decided, extent* room);
+/// An array on its way to whoever asked for it.
+struct handed_over {
+  tensor_view view;         ///< shape borrowed from the source or from `room`
+  owner keep;               ///< keeps the memory alive, and lets it go after the last use
+  std::uint64_t flags = 0;  ///< IS_COPIED, as DLPack has it
+  stream_handle stream;     ///< what device memory is ordered on
+};
 
-/// ORDER for what is shared: makes the consumer wait for the producer as decided, or the host.
-/// Synchronises only where `decided.host_waits`. Returns the stream that the result is ordered on.
+/// ORDER, COPY and RELEASE for a decision that is neither a refusal nor an identity: makes streams wait
+/// as decided, copies, and lends device memory so that it goes back only after the uses the hub knows
+/// of. `keep` keeps the source alive. It moves into a result that shares; of a copy it is left to the
+/// caller to drop, and is then let go when the copy has read it (also after a throw). Needs no GIL.
+/// `room` has space for `ndim` extents. Synchronises where `decided.host_waits`. Counts into
+/// `active_counters`.
+/// @throws std::bad_alloc, device_error
+handed_over hand_over(const description& source, const decision& decided, owner& keep,
+                      loan_sides sides, extent* room);
+
+/// ORDER alone, for an array that stays what it is: makes the consumer wait for the producer as
+/// decided, or the host. Returns the stream that the result is ordered on.
 /// @throws device_error
 stream_handle carry_out_order(const description& source, const decision& decided);
 
@@ -49,20 +60,6 @@ stream_handle carry_out_order(const description& source, const decision& decided
 /// hub has no memory on), device_error (no driver, out of memory)
 managed_tensor make_tensor(const extent_list& shape, dtype type, device where,
                            stream_handle stream = {}, std::int64_t alignment = default_alignment);
-
-/// What is known of the two sides of a loan beyond the decision.
-struct loan_sides {
-  device where;           ///< of the user's stream; host memory that no device uses is not lent
-  stream_handle user;     ///< unknown or -1: nobody the hub knows of
-  owner user_object;      ///< keeps that stream alive
-  stream_handle home;     ///< the stream whose order the freeing follows, if known
-  use_listener listener;  ///< a producer that protects its memory itself
-};
-
-/// RELEASE order for memory that a device uses: an owner that lets `memory` go only after the uses the
-/// hub knows of. Does not synchronise, nor does dropping it.
-/// @throws device_error, after `memory` was released
-owner lend(owner memory, const tensor_view& view, loan_sides sides);
 
 /// The view under which shared memory is handed on: dtype (`bits`), device label and READ_ONLY as
 /// decided; shape and strides borrowed from the source. `room` has space for `ndim` extents and is

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include <dlpack_bridge/counters.hpp>
-#include <dlpack_bridge/dtype.hpp>
+#include <dlpack_bridge/element_types.hpp>
 #include <dlpack_bridge/owner.hpp>
 #include <dlpack_bridge/stream_handle.hpp>
 #include <dlpack_bridge/tensor_view.hpp>
@@ -148,15 +148,6 @@ managed_tensor share(const void* data, const extent_list& shape, const extent_li
   }
   return managed_tensor::wrap(view, std::move(kept));
 }
-
-/// The element type of a C++ arithmetic type.
-template <class T>
-inline constexpr dtype dtype_for = [] {
-  static_assert(std::is_arithmetic_v<T>, "no DLPack element type for this C++ type");
-  if constexpr (std::is_same_v<T, bool>) return boolean;
-  else if constexpr (std::is_floating_point_v<T>) return dtype(kDLFloat, 8 * sizeof(T));
-  else return dtype(std::is_signed_v<T> ? kDLInt : kDLUInt, 8 * sizeof(T));
-}();
 
 /// Shares a vector without a copy; it dies with the array. One axis unless `shape` says otherwise.
 template <class T>

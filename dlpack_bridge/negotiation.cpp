@@ -109,7 +109,8 @@ void judge_device(decision& d, const description& s, const requirements& r,
   if (moves) d.reasons.add(why::device);
   // Without a driver nobody orders CUDA memory: it stays with who carries its order, under its label.
   const bool stays_described = t.carries_order && d.device == from;
-  if (needs_cuda(from.type) && !stays_described && !s.driver.answers()) d.blockers.add(why::driver);
+  const bool absent = needs_cuda(from.type) && !stays_described && !s.driver.answers();
+  if (absent || s.driver_fails) d.blockers.add(why::driver);
 }
 
 // The hub copies within the host, and with a driver between host and CUDA memory. Without one a copy
@@ -178,7 +179,9 @@ decision negotiate(const description& s, const requirements& r, const capabiliti
   if (is_identity(s, r, t)) {
     d.identity = true;
     d.read_only = s.view.read_only();
-    if (r.stream.known() && !r.stream.no_sync()) judge_streams(d, s, r);
+    const bool on_device = s.has_device && needs_cuda(s.view.device().type);
+    if (on_device && r.refused_stream) d.blockers.add(why::stream);
+    if (on_device && r.stream.known() && !r.stream.no_sync()) judge_streams(d, s, r);
     if (!d.blockers.empty()) d.action = action::refuse;
     return d;
   }

@@ -69,6 +69,7 @@ struct description {
   bool is_copied = false;        ///< the producer says that it made this copy
   bool same_framework = false;   ///< the object is already an array of the target
   driver_status driver = no_driver;  ///< of CUDA; asked only where memory needs one
+  bool driver_fails = false;         ///< it answered, and failed when it was asked about a stream
   stream_facts streams;              ///< of device memory, when the driver answers
   std::string_view dtype_name;       ///< the producer's name of an element type that DLPack lacks
   std::string_view note;             ///< what there is to say beyond the codes: a defect, a version

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <type_traits>
 #include <utility>
@@ -71,6 +72,38 @@ class owner {
  private:
   void* object_ = nullptr;
   release_function release_ = nullptr;
+};
+
+/// An owner that copies share: released when the last copy is dropped, on whichever thread does it.
+class shared_owner {
+ public:
+  constexpr shared_owner() noexcept = default;
+  /// One allocation; `keep` is released when there is no memory for it.
+  explicit shared_owner(owner keep) : kept_(new shared{{1}, std::move(keep)}) {}
+  shared_owner(const shared_owner& other) noexcept : kept_(other.kept_) {
+    if (kept_ != nullptr) kept_->copies.fetch_add(1, std::memory_order_relaxed);
+  }
+  shared_owner(shared_owner&& other) noexcept : kept_(std::exchange(other.kept_, nullptr)) {}
+  shared_owner& operator=(shared_owner other) noexcept {
+    std::swap(kept_, other.kept_);
+    return *this;
+  }
+  ~shared_owner() {
+    if (kept_ == nullptr) return;
+    // The only copy left: nobody else can make another.
+    const bool last = kept_->copies.load(std::memory_order_acquire) == 1 ||
+                      kept_->copies.fetch_sub(1, std::memory_order_acq_rel) == 1;
+    if (last) delete kept_;
+  }
+
+  explicit operator bool() const noexcept { return kept_ != nullptr; }
+
+ private:
+  struct shared {
+    std::atomic<int> copies;
+    owner keep;
+  };
+  shared* kept_ = nullptr;
 };
 
 }  // namespace dlpack_bridge

@@ -15,7 +15,13 @@ namespace {
 struct kept_blocks {
   std::mutex mutex;
   memory_block* first = nullptr;
+  memory_block* abandoned = nullptr;
 };
+
+void push(memory_block*& list, std::unique_ptr<memory_block> block) noexcept {
+  block->next = list;
+  list = block.release();
+}
 
 // Never destroyed: arrays may be released while statics die.
 kept_blocks& kept() {
@@ -113,8 +119,13 @@ std::unique_ptr<memory_block> take_block(const driver_api& api, block_kind kind,
 
 void keep_block(std::unique_ptr<memory_block> block) noexcept {
   const std::lock_guard lock(kept().mutex);
-  block->next = kept().first;
-  kept().first = block.release();
+  push(kept().first, std::move(block));
+}
+
+void abandon_block(std::unique_ptr<memory_block> block) noexcept {
+  active_counters().leaked.fetch_add(1, std::memory_order_relaxed);
+  const std::lock_guard lock(kept().mutex);
+  push(kept().abandoned, std::move(block));
 }
 
 void free_kept_blocks() noexcept {

@@ -37,6 +37,9 @@ std::unique_ptr<memory_block> take_block(const driver_api& api, block_kind kind,
 /// Keeps a block for the next user. Does not synchronise.
 void keep_block(std::unique_ptr<memory_block> block) noexcept;
 
+/// Never uses a block again, since nobody knows who still does. Counts as leaked.
+void abandon_block(std::unique_ptr<memory_block> block) noexcept;
+
 /// Gives kept blocks that nobody uses back to the driver. May synchronise, and may end a capture.
 void free_kept_blocks() noexcept;
 

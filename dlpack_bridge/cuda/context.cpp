@@ -11,17 +11,13 @@ struct device_record {
   std::atomic<bool> lost{false};
 };
 
-// One per device of the driver. Never destroyed: arrays may be released while statics die.
-device_record* records(const driver_api& api) {
-  static device_record* const all = new device_record[static_cast<std::size_t>(api.device_count)];
-  return all;
-}
+constinit device_record records[most_devices];
 
 // Two threads may both come here; the context is one, and a reference too many does no harm.
 CUcontext retain(const driver_api& api, int device) {
   CUcontext context = nullptr;
   check({device}, api.cuDevicePrimaryCtxRetain, &context, device);
-  records(api)[device].context.store(context, std::memory_order_release);
+  records[device].context.store(context, std::memory_order_release);
   return context;
 }
 
@@ -58,7 +54,8 @@ void check_device(const driver_api& api, int device) {
 }
 
 CUcontext known_context(const driver_api& api, int device) noexcept {
-  return records(api)[device].context.load(std::memory_order_acquire);
+  const bool exists = device >= 0 && device < api.device_count;
+  return exists ? records[device].context.load(std::memory_order_acquire) : nullptr;
 }
 
 CUcontext active_context(const driver_api& api, int device) {
@@ -77,7 +74,7 @@ CUcontext primary_context(const driver_api& api, int device) {
 
 int device_of(const driver_api& api, CUcontext context) {
   for (int device = 0; device < api.device_count; ++device) {
-    if (records(api)[device].context.load(std::memory_order_acquire) == context) return device;
+    if (records[device].context.load(std::memory_order_acquire) == context) return device;
   }
   const context_guard current(api, context);
   CUdevice device = -1;
@@ -86,16 +83,14 @@ int device_of(const driver_api& api, CUcontext context) {
 }
 
 void mark_lost(int device) noexcept {
-  const driver_api* api = driver();
-  if (api != nullptr && device >= 0 && device < api->device_count) {
-    records(*api)[device].lost.store(true, std::memory_order_relaxed);
+  if (device >= 0 && device < most_devices) {
+    records[device].lost.store(true, std::memory_order_relaxed);
   }
 }
 
 bool is_lost(int device) noexcept {
-  const driver_api* api = driver();
-  return api != nullptr && device >= 0 && device < api->device_count &&
-         records(*api)[device].lost.load(std::memory_order_relaxed);
+  return device >= 0 && device < most_devices &&
+         records[device].lost.load(std::memory_order_relaxed);
 }
 
 context_guard::context_guard(const driver_api& api, CUcontext context)

@@ -69,6 +69,7 @@ bool copy_to(const driver_api& api, const device_side& side, const planned_copy&
     wait_for(side.where, side.stream);
   } else if (is_for_driver(copy)) {
     copy_on_device(api, side.at, copy);
+    // The driver waits itself, except where the device reaches pageable memory on its own.
     wait_for(side.where, side.stream);
     return false;
   }

@@ -1,5 +1,6 @@
 #include <dlpack_bridge/cuda/driver.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -70,6 +71,7 @@ bool start(opened_driver& d) {
     call = d.api.cuDeviceGetCount.name;
     result = d.api.cuDeviceGetCount(&d.api.device_count);
   }
+  d.api.device_count = std::min(d.api.device_count, most_devices);
   if (result == CUDA_SUCCESS && d.api.device_count == 0) result = CUDA_ERROR_NO_DEVICE;
   if (result == CUDA_SUCCESS) return true;
   const driver_status said = status_of(d.api, result);

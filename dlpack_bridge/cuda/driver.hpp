@@ -9,49 +9,49 @@
 // Every function of the driver that we call, with the version whose ABI we speak. The set is that
 // of CUDA 12.0; newer drivers keep serving these versions.
 // clang-format off
-#define DLPACK_BRIDGE_CUDA_DRIVER(X)     \
-  X(cuGetErrorName, 6000)                \
-  X(cuGetErrorString, 6000)              \
-  X(cuInit, 2000)                        \
-  X(cuDeviceGetCount, 2000)              \
-  X(cuDeviceGetAttribute, 2000)          \
-  X(cuDeviceCanAccessPeer, 4000)         \
-  X(cuDevicePrimaryCtxGetState, 7000)    \
-  X(cuDevicePrimaryCtxRetain, 7000)      \
-  X(cuCtxGetCurrent, 4000)               \
-  X(cuCtxPushCurrent, 4000)              \
-  X(cuCtxPopCurrent, 4000)               \
-  X(cuCtxGetDevice, 2000)                \
-  X(cuCtxEnablePeerAccess, 4000)         \
-  X(cuStreamCreateWithPriority, 5050)    \
-  X(cuStreamDestroy, 4000)               \
-  X(cuStreamGetCtx, 9020)                \
-  X(cuStreamGetId, 12000)                \
-  X(cuStreamWaitEvent, 3020)             \
-  X(cuStreamIsCapturing, 10000)          \
-  X(cuStreamGetCaptureInfo, 10010)       \
+#define DLPACK_BRIDGE_CUDA_DRIVER(X)        \
+  X(cuGetErrorName, 6000)                   \
+  X(cuGetErrorString, 6000)                 \
+  X(cuInit, 2000)                           \
+  X(cuDeviceGetCount, 2000)                 \
+  X(cuDeviceGetAttribute, 2000)             \
+  X(cuDeviceCanAccessPeer, 4000)            \
+  X(cuDevicePrimaryCtxGetState, 7000)       \
+  X(cuDevicePrimaryCtxRetain, 7000)         \
+  X(cuCtxGetCurrent, 4000)                  \
+  X(cuCtxPushCurrent, 4000)                 \
+  X(cuCtxPopCurrent, 4000)                  \
+  X(cuCtxGetDevice, 2000)                   \
+  X(cuCtxEnablePeerAccess, 4000)            \
+  X(cuStreamCreateWithPriority, 5050)       \
+  X(cuStreamDestroy, 4000)                  \
+  X(cuStreamGetCtx, 9020)                   \
+  X(cuStreamGetId, 12000)                   \
+  X(cuStreamWaitEvent, 3020)                \
+  X(cuStreamIsCapturing, 10000)             \
+  X(cuStreamGetCaptureInfo, 10010)          \
   X(cuThreadExchangeStreamCaptureMode, 10010) \
-  X(cuEventCreate, 2000)                 \
-  X(cuEventDestroy, 4000)                \
-  X(cuEventRecord, 2000)                 \
-  X(cuEventQuery, 2000)                  \
-  X(cuEventSynchronize, 2000)            \
-  X(cuMemAlloc, 3020)                    \
-  X(cuMemFree, 3020)                     \
-  X(cuMemAllocAsync, 11020)              \
-  X(cuMemFreeAsync, 11020)               \
-  X(cuMemAllocManaged, 6000)             \
-  X(cuMemHostAlloc, 2020)                \
-  X(cuMemFreeHost, 2000)                 \
-  X(cuMemcpyAsync, 4000)                 \
-  X(cuMemcpy2DAsync, 3020)               \
-  X(cuMemcpy3DAsync, 3020)               \
-  X(cuMemcpyPeerAsync, 4000)             \
-  X(cuMemcpy3DPeerAsync, 4000)           \
-  X(cuPointerGetAttributes, 7000)        \
-  X(cuLibraryLoadData, 12000)            \
-  X(cuLibraryGetKernel, 12000)           \
-  X(cuKernelGetFunction, 12000)          \
+  X(cuEventCreate, 2000)                    \
+  X(cuEventDestroy, 4000)                   \
+  X(cuEventRecord, 2000)                    \
+  X(cuEventQuery, 2000)                     \
+  X(cuEventSynchronize, 2000)               \
+  X(cuMemAlloc, 3020)                       \
+  X(cuMemFree, 3020)                        \
+  X(cuMemAllocAsync, 11020)                 \
+  X(cuMemFreeAsync, 11020)                  \
+  X(cuMemAllocManaged, 6000)                \
+  X(cuMemHostAlloc, 2020)                   \
+  X(cuMemFreeHost, 2000)                    \
+  X(cuMemcpyAsync, 4000)                    \
+  X(cuMemcpy2DAsync, 3020)                  \
+  X(cuMemcpy3DAsync, 3020)                  \
+  X(cuMemcpyPeerAsync, 4000)                \
+  X(cuMemcpy3DPeerAsync, 4000)              \
+  X(cuPointerGetAttributes, 7000)           \
+  X(cuLibraryLoadData, 12000)               \
+  X(cuLibraryGetKernel, 12000)              \
+  X(cuKernelGetFunction, 12000)             \
   X(cuLaunchKernel, 4000)
 // clang-format on
 
@@ -69,12 +69,15 @@ struct driver_call<CUresult (*)(Parameters...)> {
   CUresult operator()(Parameters... arguments) const noexcept { return address(arguments...); }
 };
 
+/// Devices beyond this number are not seen: what is kept for each of them has a fixed place.
+inline constexpr int most_devices = 128;
+
 /// The driver's functions, called as in the manual: `api.cuEventRecord(event, stream)`.
 struct driver_api {
 #define DLPACK_BRIDGE_CUDA_ENTRY(symbol, version) driver_call<PFN_##symbol##_v##version> symbol;
   DLPACK_BRIDGE_CUDA_DRIVER(DLPACK_BRIDGE_CUDA_ENTRY)
 #undef DLPACK_BRIDGE_CUDA_ENTRY
-  int device_count = 0;
+  int device_count = 0;  ///< at most `most_devices`
 };
 
 /// The driver, opened by the first call of the process and kept. Null when there is none, in the

@@ -8,7 +8,8 @@
 namespace dlpack_bridge::cuda {
 
 /// Owns a CUDA event without timing: a mark in a stream that other streams, and the host, can wait
-/// for. Move-only. Dropping it never blocks, also while the mark has not been reached.
+/// for. Move-only. Dropping it never blocks, also while the mark has not been reached. Captures are
+/// not looked at: `order_after` does.
 class event {
  public:
   /// No event.

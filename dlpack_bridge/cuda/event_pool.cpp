@@ -1,11 +1,13 @@
 #include <dlpack_bridge/cuda/event_pool.hpp>
 
+#include <array>
 #include <exception>
 #include <mutex>
 #include <new>
 #include <vector>
 
 #include <dlpack_bridge/cuda/context.hpp>
+#include <dlpack_bridge/cuda/immortal.hpp>
 
 namespace dlpack_bridge::cuda {
 namespace {
@@ -15,10 +17,9 @@ struct event_pool {
   std::vector<CUevent> free;
 };
 
-// One per device. Never destroyed: arrays may be released while statics die.
-event_pool& pool_of(const driver_api& api, int device) {
-  static event_pool* const all = new event_pool[static_cast<std::size_t>(api.device_count)];
-  return all[device];
+event_pool& pool_of(int device) noexcept {
+  static immortal<std::array<event_pool, most_devices>> pools;
+  return pools.get()[static_cast<std::size_t>(device)];
 }
 
 }  // namespace
@@ -60,7 +61,7 @@ pooled_event::pooled_event(const driver_api& api, const placed_stream& stream)
     : context_(stream.context) {
   if (stream.context == active_context(api, stream.device)) {
     pool_ = stream.device;
-    event_pool& pool = pool_of(api, stream.device);
+    event_pool& pool = pool_of(stream.device);
     const std::lock_guard lock(pool.mutex);
     if (!pool.free.empty()) {
       event_ = pool.free.back();
@@ -91,7 +92,7 @@ void pooled_event::reset() noexcept {
   const driver_api* api = driver();
   if (event == nullptr || api == nullptr) return;
   if (pool_ >= 0) {
-    event_pool& pool = pool_of(*api, pool_);
+    event_pool& pool = pool_of(pool_);
     try {
       const std::lock_guard lock(pool.mutex);
       pool.free.push_back(event);

@@ -182,7 +182,7 @@ gather_launch make_launch(const planned_copy& copy) noexcept {
   a.way.step_count = copy.way.size;
 
   const std::size_t bytes = a.way.from.bytes;
-  launch.kernel = copy.moves() ? gather_move_kernel : gather_kernel;
+  launch.moves = copy.moves();
   const int log2_batches = std::countr_zero(unsigned{gather_threads * gather_batch});
   choose_tiles(launch, copy.moves() ? gather_log2_tile(bytes) : log2_batches);
   const extent per_block =

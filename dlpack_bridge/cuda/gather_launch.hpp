@@ -8,7 +8,7 @@ namespace dlpack_bridge::cuda {
 /// One launch of a gather kernel.
 struct gather_launch {
   gather_arguments arguments;
-  const char* kernel;     ///< its name
+  bool moves;             ///< `gather_move_kernel`, else `gather_kernel`
   unsigned blocks;        ///< of `gather_threads` threads
   unsigned shared_bytes;  ///< of dynamic shared memory
 };

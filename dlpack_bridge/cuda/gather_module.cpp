@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <mutex>
-#include <string_view>
 
 #include <dlpack_bridge/cuda/context.hpp>
 #include <dlpack_bridge/cuda/gather_image.hpp>
@@ -116,11 +115,11 @@ void launch_gather(const driver_api& api, const gather_kernels& kernels,
   fit_units(copy);
   const context_guard current(api, stream.context);
   for_each_launch(copy, [&](gather_launch launch) {
-    const bool moves = launch.kernel == std::string_view(gather_move_kernel);
     void* parameters[] = {&launch.arguments};
-    check({stream.device, stream.handle}, api.cuLaunchKernel, moves ? kernels.move : kernels.gather,
-          launch.blocks, 1U, 1U, static_cast<unsigned>(gather_threads), 1U, 1U, launch.shared_bytes,
-          stream.handle, parameters, nullptr);
+    check({stream.device, stream.handle}, api.cuLaunchKernel,
+          launch.moves ? kernels.move : kernels.gather, launch.blocks, 1U, 1U,
+          static_cast<unsigned>(gather_threads), 1U, 1U, launch.shared_bytes, stream.handle,
+          parameters, nullptr);
   });
 }
 

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <new>
 #include <utility>
 
 #include <dlpack_bridge/counters.hpp>
@@ -80,8 +81,8 @@ void release_or_hold(const driver_api& api, std::unique_ptr<device_memory> memor
   switch (release(api, *memory)) {
     case outcome::gone: return;
     case outcome::lost:
-      active_counters().leaked.fetch_add(1, std::memory_order_relaxed);
-      static_cast<void>(memory->block.release());
+      if (memory->block) abandon_block(std::move(memory->block));
+      else active_counters().leaked.fetch_add(1, std::memory_order_relaxed);
       return;
     case outcome::later: {
       const std::lock_guard lock(waiting().mutex);
@@ -108,7 +109,7 @@ void release_what_was_held_up(const driver_api& api) noexcept {
 void drop_device_memory(void* object) noexcept {
   std::unique_ptr<device_memory> memory(static_cast<device_memory*>(object));
   if (const driver_api* api = driver()) release_or_hold(*api, std::move(memory));
-  else static_cast<void>(memory->block.release());
+  else if (memory->block) abandon_block(std::move(memory->block));
 }
 
 void drop_block(void* object) noexcept {
@@ -250,6 +251,18 @@ device locate(const void* address) {
   if (managed != 0) return device(kDLCUDAManaged, std::max(ordinal, 0));
   if (type == CU_MEMORYTYPE_HOST) return device(kDLCUDAHost, 0);
   return type == CU_MEMORYTYPE_DEVICE ? device(kDLCUDA, ordinal) : device();
+}
+
+void abandon(owner memory) noexcept {
+  struct abandoned {
+    owner memory;
+    abandoned* next;
+  };
+  static std::mutex mutex;
+  static abandoned* first = nullptr;
+  active_counters().leaked.fetch_add(1, std::memory_order_relaxed);
+  const std::lock_guard lock(mutex);
+  if (auto* last = new (std::nothrow) abandoned{std::move(memory), first}) first = last;
 }
 
 void trim() noexcept {

@@ -26,6 +26,9 @@ backend_memory allocate(std::int64_t nbytes, std::int64_t alignment, device wher
 /// @throws cuda_error
 device locate(const void* address);
 
+/// Keeps memory to the end of the process, since nobody knows who still uses it. Counts as leaked.
+void abandon(owner memory) noexcept;
+
 /// Gives memory that is kept for the next user back to the driver. May synchronise; a capture on the
 /// device may not survive it.
 void trim() noexcept;

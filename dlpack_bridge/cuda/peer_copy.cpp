@@ -1,10 +1,8 @@
 #include <dlpack_bridge/cuda/peer_copy.hpp>
 
 #include <array>
-#include <new>
 #include <utility>
 
-#include <dlpack_bridge/counters.hpp>
 #include <dlpack_bridge/cuda/context.hpp>
 #include <dlpack_bridge/cuda/copy_engine.hpp>
 #include <dlpack_bridge/cuda/device_copy.hpp>
@@ -25,9 +23,7 @@ class temporary {
   temporary(const temporary&) = delete;
   temporary& operator=(const temporary&) = delete;
   ~temporary() {
-    if (!lent_) return;
-    active_counters().leaked.fetch_add(1, std::memory_order_relaxed);
-    static_cast<void>(new (std::nothrow) owner(std::move(memory_.keep)));
+    if (lent_) abandon(std::move(memory_.keep));
   }
 
   void* data() const noexcept { return memory_.data; }

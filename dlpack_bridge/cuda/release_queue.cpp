@@ -4,7 +4,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
-#include <system_error>
+#include <exception>
 #include <thread>
 #include <utility>
 
@@ -89,9 +89,9 @@ void release_queue::start_thread() noexcept {
   try {
     std::thread([this] { run(); }).detach();
     has_thread_ = true;
-    std::atexit(
-        [] { releases().stop(); });  // registered after the driver's own end: runs before it
-  } catch (const std::system_error&) {
+    // Registered after the driver's own end, so that it runs before it.
+    std::atexit([] { releases().stop(); });
+  } catch (const std::exception&) {
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }

@@ -4,7 +4,6 @@
 #include <mutex>
 #include <utility>
 
-#include <dlpack_bridge/counters.hpp>
 #include <dlpack_bridge/cuda/context.hpp>
 
 namespace dlpack_bridge::cuda {
@@ -37,11 +36,6 @@ bool is_free(const driver_api& api, const memory_block& block) {
   return is_done(api, block.last_use.context(), block.last_use.get());
 }
 
-void abandon(std::unique_ptr<memory_block> block) noexcept {
-  active_counters().leaked.fetch_add(1, std::memory_order_relaxed);
-  static_cast<void>(block.release());
-}
-
 /// The oldest chunk when it is free, or when there are enough of them to wait; it may be busy still.
 std::unique_ptr<memory_block> take_returned(const driver_api& api) {
   const std::lock_guard lock(returned().mutex);
@@ -56,7 +50,7 @@ std::unique_ptr<memory_block> take_returned(const driver_api& api) {
     std::unique_ptr<memory_block> oldest = std::move(chunks.front());
     chunks.pop_front();
     if (!lost) return oldest;
-    abandon(std::move(oldest));
+    abandon_block(std::move(oldest));
   }
   return nullptr;
 }
@@ -71,7 +65,7 @@ staging_chunk::staging_chunk(const driver_api& api, const placed_stream& stream)
     try {
       wait(api);
     } catch (const cuda_error&) {
-      abandon(std::move(block_));
+      abandon_block(std::move(block_));
       throw;
     }
   }
@@ -97,7 +91,7 @@ void staging_chunk::wait(const driver_api& api) { wait_for(api, *block_); }
 
 void staging_chunk::give_back() noexcept {
   if (!block_) return;
-  if (!known_) return abandon(std::move(block_));
+  if (!known_) return abandon_block(std::move(block_));
   const std::lock_guard lock(returned().mutex);
   try {
     returned().chunks.push_back(nullptr);

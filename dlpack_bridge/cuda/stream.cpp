@@ -35,16 +35,17 @@ void stream::reset() noexcept {
   }
 }
 
-void stream::synchronize() const { cuda::wait_for(where_, stream_handle::from_native(handle_)); }
+void stream::synchronize() const { cuda::wait_for(where_, handle()); }
 
-stream_ref own_stream(device where) {
-  const driver_api& api = need_driver();
-  check_device(api, where.id);
-  // One per device. Never destroyed: arrays may be released while statics die.
-  static auto* const streams = new stream[static_cast<std::size_t>(api.device_count)];
-  static immortal<std::mutex> mutex;
-  const std::lock_guard lock(mutex.get());
-  stream& own = streams[where.id];
+const stream& own_stream(device where) {
+  struct own_streams {
+    std::mutex mutex;
+    stream of_device[most_devices];
+  };
+  static immortal<own_streams> all;
+  check_device(need_driver(), where.id);
+  const std::lock_guard lock(all.get().mutex);
+  stream& own = all.get().of_device[where.id];
   if (!own) own = stream(where);
   return own;
 }

@@ -40,6 +40,10 @@ class stream {
   dlpack_bridge::device where() const noexcept { return where_; }
   /// The `CUstream`; null for no stream.
   void* get() const noexcept { return handle_; }
+  /// Its protocol number; unknown for no stream.
+  stream_handle handle() const noexcept {
+    return handle_ == nullptr ? stream_handle() : stream_handle::from_native(handle_);
+  }
   explicit operator bool() const noexcept { return handle_ != nullptr; }
   void reset() noexcept;
 
@@ -51,6 +55,6 @@ class stream {
 /// The hub's own stream of a device, made when first asked for and kept to the end of the process.
 /// Wakes the device. Does not synchronise.
 /// @throws cuda_error
-stream_ref own_stream(device where);
+const stream& own_stream(device where);
 
 }  // namespace dlpack_bridge::cuda

@@ -166,19 +166,20 @@ bool order_after_source(const array_object* self, stream_handle producer) {
   return true;
 }
 
-bool renew_array(PyObject* object, const type_entry&, device, stream_handle,
+bool renew_array(PyObject* object, const type_entry&, device, stream_handle consumer,
                  stream_facts& streams) {
   streams.producer.handle = as_array(object)->stream;
-  return renew_order(as_array(object));
+  return renew_order(as_array(object), consumer);
 }
 
-// The last user of an Array gives the memory back together with it: the use becomes the Array's own,
-// whose producer may protect it itself.
+// The use of who drops what an Array exported becomes the Array's own, whose producer may protect the
+// memory itself. Only where that is safe: a stream may be destroyed before an Array that others hold,
+// unless it is the one that the Array is ordered on.
 bool declare_use(void* context, device where, stream_handle stream) noexcept {
   const bool per_thread = stream == *stream_handle::from_protocol(kDLCUDA, 2);
   if (per_thread || !Py_IsInitialized() || PyGILState_Check() == 0) return false;
   auto* array = static_cast<PyObject*>(context);
-  if (Py_REFCNT(array) != 1) return false;
+  if (Py_REFCNT(array) != 1 && stream != as_array(array)->stream) return false;
   try {
     return cuda_backend()->record_use(where, as_array(array)->data, stream, owner());
   } catch (...) {
@@ -201,7 +202,8 @@ bool describe_array(inbound& in, const requirements& wanted) {
   in.desc.streams.producer.handle = self->stream;
   const bool nothing_to_order = wanted.stream.no_sync() || wanted.refused_stream.has_value();
   if (in.mode == look::borrow || nothing_to_order) return true;
-  if (renew_order(as_array(in.object))) return true;
+  const stream_handle consumer = stream_of_use(in, wanted, self->device);
+  if (renew_order(as_array(in.object), consumer)) return true;
   return !PyErr_ExceptionMatches(state().exchange_error) && in.refuse_producer_error();
 }
 
@@ -237,7 +239,7 @@ PyObject* wrap_as_array(outbound& out) {
 
 const source_row array_source{"array", framework::array, describe_array, take_array, renew_array};
 
-bool renew_order(array_object* self) {
+bool renew_order(array_object* self, stream_handle consumer) {
   if (self->source == nullptr || !self->stream.known() || self->stream.no_sync()) return true;
   if (!cuda_status().answers()) return true;
   const ref source = alive(self->source);
@@ -246,7 +248,7 @@ bool renew_order(array_object* self) {
   const type_entry entry = *found;  // the cache may move on while foreign code runs
   stream_facts now;
   return entry.row->renew(source.get(), entry, self->device, self->stream, now) &&
-         order_after_source(self, now.producer.handle);
+         (now.producer.handle == consumer || order_after_source(self, now.producer.handle));
 }
 
 DLTensor array_object::tensor() const noexcept {

@@ -44,9 +44,10 @@ ref make_array(const tensor_view& view, owner keep, bool copied,
                stream_handle stream = {}) noexcept;
 
 /// Brings the order of an Array of device memory up to date: work that its source has enqueued since
-/// comes before later work on the Array's stream. False with an error set.
+/// comes before later work on the Array's stream. What is on `consumer`, where the Array goes, needs no
+/// order. False with an error set.
 /// @throws device_error
-bool renew_order(array_object* self);
+bool renew_order(array_object* self, stream_handle consumer);
 
 /// The row of `dlpack_bridge.Array` as a target.
 target_row& array_target() noexcept;

@@ -178,7 +178,7 @@ PyObject* cuda_array_interface(PyObject* object, void*) {
   }
   // The reader orders its stream after the one that is named here.
   try {
-    if (!renew_order(as_array(object))) return nullptr;
+    if (!renew_order(as_array(object), {})) return nullptr;
   } catch (...) {
     raise_current_exception();
     return nullptr;

@@ -1,5 +1,6 @@
 // The DLPack C exchange API of Array.
 
+#include <memory>
 #include <string>
 
 #include <dlpack_bridge/python/array.hpp>
@@ -49,6 +50,16 @@ int export_managed(void* object, DLManagedTensorVersioned** out) {
   }
 }
 
+// A tensor that somebody gives away, unless taking it fails.
+struct claimed_tensor {
+  explicit claimed_tensor(DLManagedTensorVersioned* t) noexcept : tensor(t) {}
+  ~claimed_tensor() {
+    if (ours) own_managed(tensor);
+  }
+  DLManagedTensorVersioned* tensor;
+  bool ours = false;
+};
+
 // On failure the tensor still belongs to the caller. The same judgement as everywhere: a layout that
 // overlaps itself is read-only, an address that is not aligned means a copy. Its maker worked on the
 // stream that `current_work_stream` names.
@@ -68,22 +79,14 @@ PyObject* import_checked(DLManagedTensorVersioned* tensor) {
                   explain_all(decided.blockers, d, wanted, holds));
     return nullptr;
   }
+  // The tensor becomes ours when nothing can fail any more.
+  auto claim = std::make_unique<claimed_tensor>(tensor);
+  claimed_tensor* const claimed = claim.get();
+  owner keep = owner::of(std::move(claim));
   extent room[64];
-  if (!decided.copies_here) {
-    ref made = make_array(shared_view(d, decided, room), owner(), d.is_copied, decided.stream);
-    if (!made) return nullptr;
-    as_array(made.get())->keep = lend(own_managed(tensor), d.view, {.where = decided.device});
-    return made.release();
-  }
-  fresh_copy copied = carry_out_copy(d, decided, room);
-  owner keep = lend(std::move(copied.memory.keep), copied.view,
-                    {.where = decided.device, .user = copied.stream, .home = copied.memory.home});
-  ref made = make_array(copied.view, std::move(keep), true, copied.stream);
-  if (!made) return nullptr;
-  owner source = own_managed(tensor);
-  if (copied.running) {
-    source = lend(std::move(source), d.view, {.where = decided.device, .user = copied.stream});
-  }
+  handed_over out = hand_over(d, decided, keep, {}, room);
+  ref made = make_array(out.view, std::move(out.keep), out.flags != 0, out.stream);
+  if (made) claimed->ours = true;
   return made.release();
 }
 
@@ -116,8 +119,8 @@ int borrow_tensor(void* object, DLTensor* out) {
   if (!ordered_here(self)) return 0;
   try {
     // Borrowed for a call whose kernels run on the hub's own stream.
-    if (!renew_order(self)) return -1;
     const stream_handle own = cuda_backend()->own_stream(self->device);
+    if (!renew_order(self, own)) return -1;
     if (self->stream.known() && !self->stream.no_sync()) {
       cuda_backend()->order(self->device, own, self->device, self->stream);
     }

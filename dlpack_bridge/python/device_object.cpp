@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include <dlpack_bridge/python/process_state.hpp>
 #include <dlpack_bridge/python/values.hpp>
 
 namespace dlpack_bridge::python {
@@ -84,8 +85,10 @@ PyTypeObject* make_device_type() noexcept {
 PyTypeObject* device_type() noexcept { return device_type_; }
 
 bool initialize_device_type() noexcept {
-  if (device_type_ == nullptr) device_type_ = make_device_type();
-  return device_type_ != nullptr;
+  PyTypeObject*& shared = state().device_type;
+  if (shared == nullptr) shared = make_device_type();
+  device_type_ = shared;
+  return shared != nullptr;
 }
 
 ref make_device(device d) noexcept {

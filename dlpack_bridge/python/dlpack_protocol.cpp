@@ -6,6 +6,7 @@
 #include <dlpack_bridge/python/capsule.hpp>
 #include <dlpack_bridge/python/dlpack_call.hpp>
 #include <dlpack_bridge/python/errors.hpp>
+#include <dlpack_bridge/python/jax.hpp>
 #include <dlpack_bridge/python/source.hpp>
 #include <dlpack_bridge/version.hpp>
 
@@ -100,7 +101,7 @@ stream_handle stream_to_tell(inbound& in, const requirements& wanted, device whe
   user = driver ? stream_of_use(in, wanted, where) : wanted.stream;
   // JAX takes -1 for a handle.
   const bool takes_no_sync = in.desc.source != framework::jax;
-  if (in.mode == look::borrow && takes_no_sync) return no_sync;
+  if (in.mode == look::borrow) return no_sync;
   if (user.known() && (takes_no_sync || !user.no_sync())) return user;
   if (!driver || where.type == kDLROCM) return legacy;
   const stream_handle own = cuda_backend()->own_stream(where);
@@ -152,6 +153,8 @@ bool describe_by_protocol(inbound& in, const requirements& wanted) {
   }
   const bool on_gpu = needs_cuda(call.where.type) || call.where.type == kDLROCM;
   if (on_gpu) {
+    const bool jax = in.desc.source == framework::jax && needs_cuda(call.where.type);
+    if (jax && in.mode == look::borrow) return describe_jax(in, call.where);
     const stream_handle told = stream_to_tell(in, wanted, call.where);
     const bool judged = !told.no_sync() && needs_cuda(call.where.type) && cuda_status().answers();
     if (judged && !may_be_told(in, call.where)) return true;

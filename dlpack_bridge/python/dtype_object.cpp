@@ -5,6 +5,7 @@
 #include <structmember.h>
 
 #include <dlpack_bridge/python/numpy.hpp>
+#include <dlpack_bridge/python/process_state.hpp>
 #include <dlpack_bridge/python/values.hpp>
 
 namespace dlpack_bridge::python {
@@ -142,8 +143,10 @@ std::optional<dtype> dtype_from_tuple(PyObject* tuple) noexcept {
 PyTypeObject* dtype_type() noexcept { return dtype_type_; }
 
 bool initialize_dtype_type() noexcept {
-  if (dtype_type_ == nullptr) dtype_type_ = make_dtype_type();
-  return dtype_type_ != nullptr;
+  PyTypeObject*& shared = state().dtype_type;
+  if (shared == nullptr) shared = make_dtype_type();
+  dtype_type_ = shared;
+  return shared != nullptr;
 }
 
 ref make_dtype(dtype t) noexcept {

@@ -16,7 +16,7 @@ namespace {
 // Turns byte strides into element strides where all of them are whole; says so where not.
 const extent* element_strides(inbound& in, const npy_intp* shape, const npy_intp* byte_strides,
                               int ndim, std::int64_t itemsize) noexcept {
-  const bool shifts = std::has_single_bit(static_cast<std::uint64_t>(itemsize));
+  const bool shifts = (itemsize & (itemsize - 1)) == 0;  // has_single_bit counts all bits
   const int shift = std::countr_zero(static_cast<std::uint64_t>(itemsize));
   for (int i = 0; i < ndim; ++i) {
     const extent whole = shifts ? byte_strides[i] >> shift : byte_strides[i] / itemsize;

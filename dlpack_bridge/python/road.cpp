@@ -17,14 +17,6 @@ struct without_gil {
   ~without_gil() { PyEval_RestoreThread(saved); }
 };
 
-fresh_copy copy_without_gil(const inbound& in, const decision& decided, extent* room) {
-  if (decided.nbytes < gil_free_copy_bytes && !decided.host_waits) {
-    return carry_out_copy(in.desc, decided, room);
-  }
-  const without_gil released;
-  return carry_out_copy(in.desc, decided, room);
-}
-
 // Enqueuing is quick; only waiting gives the GIL away.
 stream_handle order(const inbound& in, const decision& decided) {
   if (!decided.host_waits) return carry_out_order(in.desc, decided);
@@ -36,42 +28,6 @@ stream_handle order(const inbound& in, const decision& decided) {
 owner keep_stream(const requirements& wanted) noexcept {
   auto* object = static_cast<PyObject*>(const_cast<void*>(wanted.stream_object));
   return object == nullptr ? owner() : own_object(object);
-}
-
-outbound hand_over_copy(inbound& in, const requirements& wanted, const decision& decided,
-                        extent* room) {
-  // Taken first: while the GIL is away nobody else may consume or free what is read.
-  owner source = in.row->take(in);
-  fresh_copy made = copy_without_gil(in, decided, room);
-  if (made.running) {
-    source = lend(std::move(source), in.desc.view,
-                  {.where = decided.device, .user = made.stream, .listener = in.listener});
-  }
-  return {.view = made.view,
-          .keep = lend(std::move(made.memory.keep), made.view,
-                       {.where = decided.device,
-                        .user = made.stream,
-                        .user_object = keep_stream(wanted),
-                        .home = made.memory.home}),
-          .flags = DLPACK_FLAG_BITMASK_IS_COPIED,
-          .stream = made.stream};
-}
-
-outbound hand_over_shared(inbound& in, const requirements& wanted, const decision& decided,
-                          extent* room) {
-  outbound out{.view = shared_view(in.desc, decided, room),
-               .keep = in.row->take(in),
-               .flags = in.desc.is_copied ? DLPACK_FLAG_BITMASK_IS_COPIED : 0};
-  if (in.desc.driver.answers()) {  // asked for device memory only
-    out.stream = order(in, decided);
-    out.keep = lend(std::move(out.keep), in.desc.view,
-                    {.where = decided.device,
-                     .user = in.desc.streams.consumer.handle,
-                     .user_object = keep_stream(wanted),
-                     .listener = in.listener});
-    out.source = in.row->renew == nullptr ? nullptr : in.object;
-  }
-  return out;
 }
 
 // Some libraries append a stack trace with addresses.
@@ -89,9 +45,16 @@ bool check_named_dtype(const inbound& in, const requirements& wanted) {
   return false;
 }
 
+void record_own_use(const inbound& in, const requirements& wanted, stream_handle user) {
+  if (user.no_sync() || in.desc.view.data() == nullptr) return;
+  cuda_backend()->record_use(in.desc.view.device(), in.desc.view.data(), user, keep_stream(wanted));
+}
+
 // The object, or its detached alias; what torch raises over the latter is the producer's.
 PyObject* give_itself(inbound& in, const requirements& wanted, const decision& decided) {
-  order(in, decided);
+  const stream_handle user = order(in, decided);
+  // Memory of the hub's that lives on under the same object: the stream is one more user.
+  if (decided.after_producer || user.known()) record_own_use(in, wanted, user);
   PyObject* result = in.target.same(in, wanted);
   if (result != nullptr || !in.refuse_producer_error()) return result;
   decision refused;
@@ -169,8 +132,24 @@ void judge(inbound& in, const requirements& wanted, decision& decided) {
 }
 
 outbound hand_over(inbound& in, const requirements& wanted, const decision& decided, extent* room) {
-  return decided.copies_here ? hand_over_copy(in, wanted, decided, room)
-                             : hand_over_shared(in, wanted, decided, room);
+  // Taken first: while the GIL is away nobody else may consume or free what is read. What a copy
+  // leaves of it is dropped with the GIL.
+  owner keep = in.row->take(in);
+  loan_sides sides{keep_stream(wanted), in.listener};
+  const bool long_copy = decided.copies_here && decided.nbytes >= gil_free_copy_bytes;
+  outbound out;
+  if (long_copy || decided.host_waits) {
+    const without_gil released;
+    static_cast<handed_over&>(out) =
+        dlpack_bridge::hand_over(in.desc, decided, keep, std::move(sides), room);
+  } else {
+    static_cast<handed_over&>(out) =
+        dlpack_bridge::hand_over(in.desc, decided, keep, std::move(sides), room);
+  }
+  // Only what device memory is shared with can write to it on a stream.
+  const bool renews = in.row->renew != nullptr && in.desc.driver.answers();
+  out.source = renews && !decided.copies_here ? in.object : nullptr;
+  return out;
 }
 
 bool make_record(inbound& in, const requirements& wanted, const decision& decided, ref& record) {

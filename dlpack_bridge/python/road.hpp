@@ -65,11 +65,7 @@ struct source_row {
 };
 
 /// What a target wraps.
-struct outbound {
-  tensor_view view;
-  owner keep;                  ///< keeps the memory alive
-  std::uint64_t flags = 0;     ///< DLPack's
-  stream_handle stream;        ///< what device memory is ordered on
+struct outbound : handed_over {
   PyObject* source = nullptr;  ///< borrowed; whoever may write to shared device memory
 };
 

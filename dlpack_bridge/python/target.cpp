@@ -92,6 +92,11 @@ bool prepare(target_row& row) {
   return false;
 }
 
+target_row* target_of(framework id) noexcept {
+  const target_names* row = find_framework(id);
+  return row == nullptr ? nullptr : &row->row();
+}
+
 target_row* target_of(PyObject* to) {
   if (PyUnicode_Check(to)) return find_name(text_of(to));
   if (PyModule_Check(to)) {

@@ -10,6 +10,9 @@ namespace dlpack_bridge::python {
 /// name) or TypeError set.
 target_row* target_of(PyObject* to);
 
+/// The row of a framework, as it is; null without an error when the hub has no road there.
+target_row* target_of(framework id) noexcept;
+
 /// Imports the framework of a row. False with an error set: ImportError naming the pip package when
 /// it is not installed.
 bool prepare(target_row& row);

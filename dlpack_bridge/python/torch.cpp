@@ -119,7 +119,7 @@ bool describe_torch(inbound& in, const requirements& wanted) {
   if (same && wanted.keeps_form()) {
     // The tensor itself is the answer: nothing is exported.
     in.desc.has_layout = in.desc.has_dtype = in.desc.has_device = false;
-    if (wanted.stream.known()) describe_order_only(in);
+    if (wanted.stream.known() || wanted.refused_stream) describe_order_only(in);
     return !wanted.detach || check_requires_grad(in, wanted, refused) || refused;
   }
   const reason_set always = in.entry->always;  // before foreign code can run
@@ -157,7 +157,8 @@ bool describe_torch(inbound& in, const requirements& wanted) {
 owner take_export(inbound& in) {
   owner exported = in.capsule ? consume_capsule(in.capsule.get()) : std::move(in.held);
   const bool protects = in.desc.view.device().type == kDLCUDA && in.desc.driver.answers();
-  if (protects) return keep_device_tensor(std::move(exported), in.object, in.listener);
+  if (protects)
+    return keep_device_tensor(std::move(exported), in.object, in.desc.view.data(), in.listener);
   return exported ? std::move(exported) : own_object(in.object);
 }
 

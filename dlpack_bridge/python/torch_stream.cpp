@@ -15,6 +15,7 @@ struct device_tensor {
   owner exported;
   owner object;
   PyObject* tensor;
+  const void* data;
 };
 
 // torch.cuda knows no per-thread default stream; its own default is the legacy one.
@@ -30,8 +31,18 @@ ref stream_object(device where, stream_handle stream) noexcept {
                                           static_cast<long long>(stream.protocol()), where.id));
 }
 
-// Nobody but the hub holds the tensor object: what is dropped now is given back now.
-bool is_last(PyObject* tensor) noexcept { return Py_REFCNT(tensor) == 1; }
+// True when nobody but the hub holds the tensor object: what is dropped now is given back now. The
+// export counts as a holder of it, and is not needed while the object has the same memory.
+bool is_last(device_tensor& kept) noexcept {
+  static PyObject* const data_ptr = PyUnicode_InternFromString("data_ptr");
+  const ref address = ref::steal(PyObject_CallMethodNoArgs(kept.tensor, data_ptr));
+  const bool same =
+      address && PyLong_Check(address.get()) && PyLong_AsVoidPtr(address.get()) == kept.data;
+  PyErr_Clear();
+  if (!same) return false;
+  kept.exported.reset();
+  return Py_REFCNT(kept.tensor) == 1;
+}
 
 // torch's allocator waits for the streams that a tensor was recorded on before it hands the memory
 // out again (Tensor.record_stream, c10/cuda/CUDACachingAllocator.cpp). It remembers their handles
@@ -40,10 +51,11 @@ bool is_last(PyObject* tensor) noexcept { return Py_REFCNT(tensor) == 1; }
 bool declare_use(void* context, device where, stream_handle stream) noexcept {
   const bool per_thread = stream == *stream_handle::from_protocol(kDLCUDA, 2);
   if (per_thread || !Py_IsInitialized() || PyGILState_Check() == 0) return false;
-  PyObject* tensor = static_cast<device_tensor*>(context)->tensor;
-  if (!is_last(tensor)) return false;
+  auto& kept = *static_cast<device_tensor*>(context);
+  PyObject* const tensor = kept.tensor;
   const error_guard guard;
   const without_torch_function plain;
+  if (!is_last(kept)) return false;
   const ref object = stream_object(where, stream);
   const ref noted =
       object ? ref::steal(PyObject_CallMethod(tensor, "record_stream", "O", object.get())) : ref();
@@ -53,8 +65,10 @@ bool declare_use(void* context, device where, stream_handle stream) noexcept {
 
 }  // namespace
 
-owner keep_device_tensor(owner exported, PyObject* tensor, use_listener& listener) {
-  auto kept = std::make_unique<device_tensor>(std::move(exported), own_object(tensor), tensor);
+owner keep_device_tensor(owner exported, PyObject* tensor, const void* data,
+                         use_listener& listener) {
+  auto kept =
+      std::make_unique<device_tensor>(std::move(exported), own_object(tensor), tensor, data);
   listener = {kept.get(), declare_use};
   return owner(kept.release(),
                [](void* dying) noexcept { delete static_cast<device_tensor*>(dying); });

@@ -13,7 +13,8 @@ namespace dlpack_bridge::python {
 stream_handle torch_work_stream(device where) noexcept;
 
 /// Keeps the export of a tensor on a device together with the tensor itself, which can note who uses
-/// the memory: `listener` is set to that.
-owner keep_device_tensor(owner exported, PyObject* tensor, use_listener& listener);
+/// the memory, at `data`: `listener` is set to that.
+owner keep_device_tensor(owner exported, PyObject* tensor, const void* data,
+                         use_listener& listener);
 
 }  // namespace dlpack_bridge::python

@@ -488,7 +488,8 @@ TEST_CASE("carrying out a copy without memory is bad_alloc", "[exchange][error]"
   d.nbytes = extent{1} << 50;
   extent room[2];
   const std::int64_t copies = active_counters().copies;
-  CHECK_THROWS_AS(carry_out_copy(source, d, room), std::bad_alloc);
+  owner keep;
+  CHECK_THROWS_AS(hand_over(source, d, keep, {}, room), std::bad_alloc);
   CHECK(active_counters().copies == copies);
 }
 
@@ -599,7 +600,8 @@ TEST_CASE("strides in bytes are copied by their bytes", "[exchange]") {
   const decision d = negotiate(source, {}, to(framework::cpp));
   REQUIRE(d.copies_here);
   extent room[1];
-  const fresh_copy copy = carry_out_copy(source, d, room);
+  owner keep;
+  const handed_over copy = hand_over(source, d, keep, {}, room);
   CHECK(elements<std::int32_t>(copy.view) == std::vector<std::int32_t>{7, -8, 9});
 }
 
@@ -613,7 +615,8 @@ TEST_CASE("lazy bits and byte order are resolved by the copy", "[exchange]") {
     const decision d = negotiate(source, {}, to(framework::cpp));
     REQUIRE(d.copies_here);
     extent room[1];
-    const fresh_copy copy = carry_out_copy(source, d, room);
+    owner keep;
+  const handed_over copy = hand_over(source, d, keep, {}, room);
     return *static_cast<const decltype(value)*>(copy.view.data());
   };
   CHECK(resolved(why::byte_order, std::uint16_t{0x0102}, uint16) == 0x0201);

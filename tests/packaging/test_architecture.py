@@ -20,7 +20,7 @@ ARROWS = {
     "dlpack_bridge/*": [CORE],
     "dlpack_bridge/cuda/*": [CORE, CUDA],
     "dlpack_bridge/python/*": [CORE, PYTHON],
-    "dlpack_bridge/adapters/torch*": [CORE, TORCH, r"dlpack_bridge/adapters/torch\.hpp"],
+    "dlpack_bridge/adapters/torch*": [CORE, TORCH, r"dlpack_bridge/adapters/torch[a-z_]*\.hpp"],
     "dlpack_bridge/adapters/pybind11*": [CORE, PYTHON, PYBIND11],
     "bindings/*": [CORE, CUDA, PYTHON, PYBIND11, r"[a-z_0-9]+\.hpp"],
 }
@@ -62,19 +62,20 @@ def listed(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "folder", "suffix"),
+    ("lists", "pattern"),
     [
-        ("dlpack_bridge_core_headers", "dlpack_bridge", ".hpp"),
-        ("dlpack_bridge_core_sources", "dlpack_bridge", ".cpp"),
-        ("dlpack_bridge_python_headers", "dlpack_bridge/python", ".hpp"),
-        ("dlpack_bridge_python_sources", "dlpack_bridge/python", ".cpp"),
-        ("dlpack_bridge_bindings_sources", "bindings", ".cpp"),
+        ("core_headers core_internal_headers", "dlpack_bridge/*.hpp"),
+        ("core_sources", "dlpack_bridge/*.cpp"),
+        ("python_headers python_internal_headers", "dlpack_bridge/python/*.hpp"),
+        ("python_sources", "dlpack_bridge/python/*.cpp"),
+        ("torch_headers", "dlpack_bridge/adapters/torch*.hpp"),
+        ("torch_sources", "dlpack_bridge/adapters/torch*.cpp"),
+        ("bindings_sources", "bindings/*.cpp"),
     ],
 )
-def test_every_file_is_built(name, folder, suffix):
-    internal = listed(name.replace("headers", "internal_headers")) if "headers" in name else []
-    built = sorted(listed(name) + internal)
-    assert built == sorted(f.name for f in (ROOT / folder).glob(f"*{suffix}"))
+def test_every_file_is_built(lists, pattern):
+    built = [name for part in lists.split() for name in listed(f"dlpack_bridge_{part}")]
+    assert sorted(built) == sorted(f.name for f in ROOT.glob(pattern))
 
 
 def is_part_of(stem, stems):

@@ -62,11 +62,11 @@ inline CUcontext current_context() {
   return current;
 }
 
+/// The primary context of a device, which is awake from then on.
 inline CUcontext context_of(int device) {
   const quiet own;
   CUcontext context = nullptr;
-  cuDevicePrimaryCtxRetain(&context, device);
-  cuDevicePrimaryCtxRelease(device);
+  must(cuDevicePrimaryCtxRetain(&context, device));
   return context;
 }
 

@@ -3,7 +3,6 @@
 #include <barrier>
 #include <cstdint>
 #include <functional>
-#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -85,8 +84,7 @@ namespace gpu_on_host {
 /// Runs a launch to its end, with at most `most_blocks` blocks.
 inline void run(const dlpack_bridge::cuda::gather_launch& launch, unsigned most_blocks = ~0U) {
   using namespace dlpack_bridge::cuda;
-  const bool converts = launch.kernel == std::string_view(gather_kernel);
-  const auto kernel = converts ? dlpack_bridge_gather : dlpack_bridge_gather_move;
+  const auto kernel = launch.moves ? dlpack_bridge_gather_move : dlpack_bridge_gather;
   grid_size.x = launch.blocks < most_blocks ? launch.blocks : most_blocks;
   const auto run_thread = [&](unsigned thread) {
     thread_index.x = thread;

@@ -75,7 +75,9 @@ bool random_program::touch(const machine::lane& at, const array& a, bool writes)
   const fake_cuda_access access{a.tensor.view().data(), elements * sizeof(float), writes};
   if (fake_cuda_work(at.device, at.stream, &access, 1) != CUDA_SUCCESS) complain("work failed");
   if (std::ranges::find(used_, &at) == used_.end()) used_.push_back(&at);
-  return !captures(at);
+  if (!captures(at)) return true;
+  ++uses_in_graphs_;
+  return false;
 }
 
 void random_program::produce() {
@@ -127,9 +129,11 @@ void random_program::exchange(std::size_t index, const db::requirements& wanted,
     a.tensor = db::exchange(std::move(a.tensor), wanted);
     a.lent = true;
     a.alone |= fresh;
+    copies_ += fresh;
   } catch (const db::exchange_error& refused) {
     if (captures_.empty()) complain(refused.what());
     ++releases_;
+    ++refusals_;
     arrays_.erase(arrays_.begin() + static_cast<std::ptrdiff_t>(index));
   }
 }
@@ -209,9 +213,11 @@ void random_program::let_devices_run() {
   db::cuda::collect(false);
 }
 
+// Mostly of a stream that has an array.
 void random_program::begin_capture() {
-  const machine::lane& lane = idle_lane();
-  if (!lane.may_capture) return;
+  const bool used = below(4) != 0;
+  const machine::lane& lane = used ? lane_of(arrays_[below(arrays_.size())]) : any_lane();
+  if (!lane.may_capture || captures(lane)) return;
   constexpr CUstreamCaptureMode modes[] = {CU_STREAM_CAPTURE_MODE_GLOBAL,
                                            CU_STREAM_CAPTURE_MODE_THREAD_LOCAL,
                                            CU_STREAM_CAPTURE_MODE_RELAXED};
@@ -227,12 +233,25 @@ void random_program::fork_capture() {
   captures_.back().forks.push_back(&lane);
 }
 
+// A stream of the same device that captures for the same graph; null when there is none.
+const machine::lane* random_program::fork_of(const machine::lane& origin) const {
+  for (const graph_capture& c : captures_) {
+    for (const machine::lane* fork : c.forks) {
+      if (c.origin == &origin && fork->device == origin.device) return fork;
+    }
+  }
+  return nullptr;
+}
+
 void random_program::end_capture() {
   if (captures_.empty()) return;
   const graph_capture ended = std::move(captures_.back());
   captures_.pop_back();
   for (const machine::lane* fork : ended.forks) machine_.order(*ended.origin, *fork);
   if (machine_.end_capture(*ended.origin) != CUDA_SUCCESS) complain("a capture was broken");
+  // An edge of a graph orders nothing outside of it: that is for whoever goes on there.
+  for (const machine::lane* fork : ended.forks) machine_.order(*ended.origin, *fork);
+  for (const machine::lane* fork : ended.forks) machine_.order(*fork, *ended.origin);
 }
 
 // ---- the program -----------------------------------------------------------------------------------
@@ -242,7 +261,7 @@ void random_program::step() {
     produce();
     return;
   }
-  switch (below(22)) {
+  switch (below(24)) {
     case 0:
     case 1:
     case 2: produce(); break;
@@ -253,7 +272,8 @@ void random_program::step() {
     case 7:
     case 8: {
       const std::size_t index = below(arrays_.size());
-      hand_on(index, any_lane(arrays_[index].device));
+      const machine::lane* fork = fork_of(lane_of(arrays_[index]));
+      hand_on(index, fork != nullptr ? *fork : any_lane(arrays_[index].device));
       break;
     }
     case 9: copy(); break;
@@ -266,8 +286,10 @@ void random_program::step() {
     case 16:
     case 17: drop(); break;
     case 18: let_devices_run(); break;
-    case 19: begin_capture(); break;
-    case 20: fork_capture(); break;
+    case 19:
+    case 20: begin_capture(); break;
+    case 21:
+    case 22: fork_capture(); break;
     default: end_capture();
   }
 }

@@ -30,6 +30,9 @@ class random_program {
   const std::string& complaint() const { return complaint_; }
   std::size_t streams_used() const { return used_.size(); }
   int releases() const { return releases_; }
+  int refusals() const { return refusals_; }
+  int copies() const { return copies_; }
+  int uses_in_graphs() const { return uses_in_graphs_; }
 
  private:
   struct array {
@@ -69,6 +72,7 @@ class random_program {
   void let_devices_run();
   void begin_capture();
   void fork_capture();
+  const machine::lane* fork_of(const machine::lane& origin) const;
   void end_capture();
 
   void exchange(std::size_t index, const dlpack_bridge::requirements& wanted, bool fresh);
@@ -79,7 +83,7 @@ class random_program {
   std::vector<array> arrays_;
   std::vector<graph_capture> captures_;
   std::vector<const machine::lane*> used_;
-  int releases_ = 0;
+  int releases_ = 0, refusals_ = 0, copies_ = 0, uses_in_graphs_ = 0;
   float last_stamp_ = 0;
   std::string complaint_;
 };

@@ -241,6 +241,9 @@ using copies = std::map<std::string, int>;
 
 constexpr extent many = 3 << 20;
 
+/// For what is only planned.
+std::byte* const far_away = reinterpret_cast<std::byte*>(std::uintptr_t{1} << 44);
+
 }  // namespace
 
 // ---- which road: arithmetic only -------------------------------------------------------------------
@@ -283,7 +286,7 @@ TEST_CASE("a plan that the copy engines can take is told by its numbers", "[copy
             .byte_strides(4);
     const cuda::planned_copy copy =
         cuda::plan_copy(e.source.shape.data(), static_cast<std::int32_t>(e.source.shape.size()),
-                        {nullptr, from.data(), float32}, {nullptr, to.data(), float32}, {});
+                        {far_away, from.data(), float32}, {far_away, to.data(), float32}, {});
     const cuda::block_plan plan = cuda::blocks_of(copy.plan, copy.from_size(), cuda::most_row);
     CHECK(plan.block.width == e.width);
     CHECK(plan.block.rows == e.rows);
@@ -294,7 +297,7 @@ TEST_CASE("a plan that the copy engines can take is told by its numbers", "[copy
   }
   const extent shape = 100, four = 4, two = 2;
   const cuda::planned_copy converts =
-      cuda::plan_copy(&shape, 1, {nullptr, &four, float32}, {nullptr, &two, float16}, {});
+      cuda::plan_copy(&shape, 1, {far_away, &four, float32}, {far_away, &two, float16}, {});
   CHECK(cuda::road_of(converts, true) == gather);
   CHECK(cuda::road_of(converts, false) == none);
 }
@@ -304,7 +307,7 @@ TEST_CASE("a plan is cut into parts that cover it once", "[copy]") {
     const extents from = source.byte_strides(1), to = dense(source.shape).byte_strides(1);
     const detail::copy_plan plan =
         detail::make_plan(source.shape.data(), static_cast<std::int32_t>(source.shape.size()),
-                          {nullptr, from.data(), 1, 1}, {nullptr, to.data(), 1, 1});
+                          {far_away, from.data(), 1, 1}, {far_away, to.data(), 1, 1});
     for (const extent most : {1, 2, 7, 50, 64, 999, 100000}) {
       std::vector<int> seen(static_cast<std::size_t>(plan.elements()));
       cuda::for_each_piece(plan, most, [&](const detail::copy_plan& piece) {
@@ -337,6 +340,15 @@ TEST_CASE("copies without kernels", "[.alone]") {
   fake_cuda_fail("cuLibraryLoadData", 1, CUDA_ERROR_NO_BINARY_FOR_GPU, 0);
   check_all_layouts(false);
   CHECK(fake_cuda_calls("cuLaunchKernel") == 0);
+  // The CPU touches pinned memory only when nothing on the stream does.
+  for (const auto& [from, to] :
+       {std::pair{kind::pinned, kind::device0}, {kind::device0, kind::pinned}}) {
+    trial t(from, {"", {300}, {-1}}, float32, to, dense({300}), float64);
+    fake_cuda_reset_calls();
+    t.run_among_others(stream_of(t));
+    CHECK(fake_cuda_host_waits() == (from == kind::pinned ? 1 : 2));
+    CHECK(t.is_right());
+  }
 }
 
 TEST_CASE("a chip that the kernels are not for gets its copies all the same", "[copy]") {

@@ -368,6 +368,7 @@ TEST_CASE("a capture ends with its stream", "[fake]") {
   CHECK(fake_cuda_live("captures") == 1);
   CUdeviceptr memory = 0;
   CHECK(cuMemAlloc(&memory, 8) == CUDA_SUCCESS);
+  CHECK(cuCtxSynchronize() == CUDA_SUCCESS);
 }
 
 TEST_CASE("an ignored capture query says that nothing captures", "[fake]") {

@@ -35,6 +35,13 @@ fake_cuda::machine& the_machine() {
   return *only;
 }
 
+void clean() {
+  fake_cuda_heal();
+  fake_cuda_settle();
+  fake_cuda_clear_races();
+  fake_cuda_reset_calls();
+}
+
 struct outcome {
   int findings;
   std::string text;
@@ -50,10 +57,7 @@ outcome run_program(std::uint32_t seed, std::initializer_list<const char*> ignor
   if (program.streams_used() < 2 || program.releases() < 1) {
     o = {o.findings + 1, "a program with less than two streams or no release"};
   }
-  fake_cuda_heal();
-  fake_cuda_settle();
-  fake_cuda_clear_races();
-  fake_cuda_reset_calls();
+  clean();
   return o;
 }
 
@@ -74,6 +78,23 @@ TEST_CASE("random programs find no race, part 1", "[random]") { expect_no_findin
 TEST_CASE("random programs find no race, part 2", "[random]") { expect_no_finding(2); }
 TEST_CASE("random programs find no race, part 3", "[random]") { expect_no_finding(3); }
 TEST_CASE("random programs find no race, part 4", "[random]") { expect_no_finding(4); }
+
+TEST_CASE("random programs copy, capture and are refused", "[random]") {
+  int copies = 0, refusals = 0, uses_in_graphs = 0, waited = 0;
+  for (std::uint32_t seed = 0; seed < 1000; ++seed) {
+    random_program program(the_machine(), seed);
+    program.run(steps);
+    copies += program.copies();
+    refusals += program.refusals();
+    uses_in_graphs += program.uses_in_graphs();
+    waited += fake_cuda_calls("cuEventQuery") > 0;
+    clean();
+  }
+  CHECK(copies > 1000);
+  CHECK(refusals > 300);
+  CHECK(uses_in_graphs > 50);
+  CHECK(waited > 800);  // releases that were not due at once
+}
 
 TEST_CASE("the same programs race when the hub's waits are ignored", "[random]") {
   const std::uint32_t count = programs_of_a_case();

@@ -286,6 +286,24 @@ TEST_CASE("a use is declared by any address of the memory", "[release]") {
   }
 }
 
+TEST_CASE("loans are found whatever was dropped before them", "[release]") {
+  const fake_world world;
+  block memory[4];
+  std::vector<owner> lent;
+  producer from(memory[0], make_stream());
+  for (block& one : memory) {
+    loan terms = from.terms(nullptr);
+    terms.begin = one.bytes;
+    lent.push_back(lend(owner(&from, [](void*) noexcept {}), std::move(terms)));
+  }
+  bool living[4] = {true, true, true, true};
+  for (const std::size_t dropped : {1U, 3U, 0U, 2U}) {
+    lent[dropped].reset();
+    living[dropped] = false;
+    for (std::size_t i = 0; i < 4; ++i) CHECK(record_on(memory[i], legacy) == living[i]);
+  }
+}
+
 TEST_CASE("a use is declared for every loan of the memory", "[release]") {
   const fake_world world;
   block memory;
@@ -395,6 +413,8 @@ TEST_CASE("a release wakes no device", "[release]") {
 }
 TEST_CASE("a reader on a sleeping device", "[.alone]") {
   const CUstream home = make_stream(0);
+  const current_device current(0);
+  fake_cuda_reset_calls();
   for (const stream_handle known : {handle_of(home), stream_handle()}) {
     block memory;
     producer from(memory, home);
@@ -403,6 +423,7 @@ TEST_CASE("a reader on a sleeping device", "[.alone]") {
     lent.reset();
     CHECK(from.returned == 1);
   }
+  CHECK(fake_cuda_calls("cuEventRecord") == 0);
   CHECK(fake_cuda_live("contexts") == 1);
 }
 
@@ -630,6 +651,35 @@ TEST_CASE("in the child of a fork the driver is left alone", "[release]") {
   CHECK(ended == 0);
   with_reader.reset();
   CHECK(used.returned == 1);
+}
+
+TEST_CASE("a fork while threads lend leaves the child able to drop", "[release]") {
+  const fake_world world;
+  block memory;
+  const CUstream home = make_stream();
+  const auto lend_unused = [&] {
+    loan terms = producer(memory, home).terms(home, handle_of(home));
+    return lend(owner(&memory, [](void*) noexcept {}), std::move(terms));
+  };
+  owner lent = lend_unused();
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 3; ++i) {
+    threads.emplace_back([&](const std::stop_token& stop) {
+      while (!stop.stop_requested()) lend_unused();
+    });
+  }
+  for (int turn = 0; turn < 100; ++turn) {
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      alarm(10);  // ends a child that hangs on a lock of a thread it does not have
+      lent.reset();
+      _exit(0);
+    }
+    int ended = -1;
+    REQUIRE(waitpid(child, &ended, 0) == child);
+    REQUIRE(ended == 0);
+  }
 }
 
 #ifdef DLPACK_BRIDGE_FAILING_ALLOCATIONS

@@ -27,6 +27,7 @@ TEST_CASE("a default stream object is no stream", "[stream]") {
   const cuda::stream none;
   CHECK_FALSE(none);
   CHECK(none.get() == nullptr);
+  CHECK_FALSE(none.handle().known());
 }
 
 TEST_CASE("a stream is destroyed once, when its owner dies", "[stream]") {
@@ -36,6 +37,7 @@ TEST_CASE("a stream is destroyed once, when its owner dies", "[stream]") {
     const cuda::stream one(cuda_device(1));
     CHECK(one);
     CHECK(one.where() == cuda_device(1));
+    CHECK(one.handle() == stream_ref(one).handle());
     CHECK(fake_cuda_live("streams") == before + 1);
   }
   CHECK(fake_cuda_live("streams") == before);
@@ -126,7 +128,7 @@ TEST_CASE("an own stream that could not be made is made at the next call", "[str
 TEST_CASE("the first own stream fails", "[.alone]") {
   fake_cuda_fail("cuStreamCreateWithPriority", 1, CUDA_ERROR_OUT_OF_MEMORY, 0);
   CHECK_THROWS_AS(own_stream(cuda_device(0)), cuda_error);
-  CHECK(own_stream(cuda_device(0)).kind() == stream_kind::handle);
+  CHECK(own_stream(cuda_device(0)));
 }
 
 TEST_CASE("threads that ask for the own stream at once get one", "[stream]") {

@@ -46,7 +46,7 @@ class Case:
         return db.asarray(self.host, device="cuda_managed")
 
     def record(self):
-        a = db.asarray(self.x, stream=-1)
+        a = db.asarray(self.x, stream=self.c)
         db.record_stream(a, self.c)
         return a
 
@@ -100,14 +100,15 @@ def test_any_call_may_fail(name, warm):
             else:
                 driver.heal()
                 case._use(result)
-                assert driver.races() == [], f"{function} failed, and so did the order"
                 del result
             driver.heal()
+            assert driver.races() == [], f"{function} failed, and so did the order"
             assert driver.current_context() == context, function
             driver.run(0)
             db.collect(wait=True)
             assert db.stats().live_arrays == before.live_arrays, function
             assert db.stats().leaked == before.leaked, function
+            assert driver.races() == [], f"{function} failed, and so did the release"
     assert failures > 0
     result = getattr(case, name)()
     assert result is not None

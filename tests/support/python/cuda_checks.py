@@ -58,13 +58,3 @@ def use_on(tensor, stream):
 
 def codes(reasons):
     return {reason.code for reason in reasons}
-
-
-class Environment:
-    """The context stack and the current device of this thread."""
-
-    def __init__(self):
-        self.context = driver.current_context()
-
-    def check(self):
-        assert driver.current_context() == self.context, "another context is current"

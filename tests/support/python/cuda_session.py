@@ -33,7 +33,12 @@ class Worker:
         self.config = config
         self.folder = tempfile.TemporaryDirectory(prefix="cuda_lab_")
         cuda_build.build_lab(self.folder.name)
-        search = [SUPPORT / "cuda_models", self.folder.name, Path(dlpack_lab.__file__).parent, SUPPORT]
+        search = [
+            SUPPORT / "cuda_models",
+            self.folder.name,
+            Path(dlpack_lab.__file__).parent,
+            SUPPORT,
+        ]
         environment = dict(os.environ)
         put_first(environment, "PYTHONPATH", search)
         put_first(environment, "LD_LIBRARY_PATH", [cuda_build.fake_driver_folder()])

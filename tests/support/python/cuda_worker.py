@@ -109,9 +109,10 @@ def pytest_collection_finish(session):
 
 def run_here(item, pipe):
     reports = runtestprotocol(item, nextitem=None, log=False)
-    texts = [
-        r.longreprtext + "".join(text for _, text in r.sections) for r in reports if not r.passed
-    ]
+    texts = []
+    for report in reports:
+        if not report.passed:
+            texts += [report.longreprtext, *(f"{head}\n{text}" for head, text in report.sections)]
     with os.fdopen(pipe, "w") as stream:
         stream.write("\n".join(texts))
 

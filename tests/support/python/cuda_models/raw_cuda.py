@@ -138,9 +138,3 @@ def consume(source, stream, **keywords):
     """`source.__dlpack__` as a consumer that works on `stream` calls it."""
     keywords = {"stream": stream.handle, "max_version": (1, 3), **keywords}
     return Result(cuda_lab.take(source.__dlpack__(**keywords)), stream)
-
-
-def reuse(storage_of, stream):
-    """The pool hands out the next block of the size of `storage_of` on `stream`."""
-    block = storage_of if isinstance(storage_of, model.Block) else storage_of.storage.block
-    return pools[CUDA].allocate(block.device, block.nbytes, stream.handle)

@@ -207,14 +207,10 @@ class nn:
 pool, pinned_pool = TorchPool("device"), TorchPool("host")
 
 
-def _numpy_name(torch_dtype):
-    return torch_dtype.name
-
-
 def empty(shape, *, dtype=None, device=None, pin_memory=False):
     element = globals()["float32"] if dtype is None else dtype
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    name, where = _numpy_name(element), _Device(device or "cpu")
+    name, where = element.name, _Device(device or "cpu")
     nbytes = int(np.prod(shape)) * np.dtype(name).itemsize
     if where.type == "cuda":
         index = cuda.current_device() if where.index is None else where.index

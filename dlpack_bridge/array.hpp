@@ -1,0 +1,256 @@
+#pragma once
+
+#include <array>
+#include <cassert>
+#include <concepts>
+#include <span>
+#include <stdexcept>
+#include <type_traits>
+#include <utility>
+
+#include <dlpack_bridge/array_axes.hpp>
+#include <dlpack_bridge/array_form.hpp>
+#include <dlpack_bridge/array_iterator.hpp>
+#include <dlpack_bridge/managed_tensor.hpp>
+#include <dlpack_bridge/owner.hpp>
+
+struct CUstream_st;  // `cudaStream_t` and `CUstream` are pointers to it
+
+namespace dlpack_bridge {
+
+/// Where an array was before it came into C++: the number of its world (0: C++) and its device.
+struct array_origin {
+  std::uint32_t world = 0;
+  dlpack_bridge::device where;
+};
+
+/// What an array is made of when its form has been checked already.
+struct checked_view {
+  tensor_view view;   ///< fits the form
+  shared_owner keep;  ///< keeps its memory alive
+  stream_handle stream;
+  array_origin origin;
+};
+
+/// A type that std::mdspan, Kokkos::mdspan and cuda::std::mdspan are models of.
+template <class M>
+concept mdspan_like = requires {
+  typename M::element_type;
+  typename M::data_handle_type;
+  typename M::extents_type;
+  typename M::mapping_type;
+  typename M::index_type;
+  { M::rank() } -> std::convertible_to<std::size_t>;
+};
+
+/// A typed view of an array together with its owner: element type, rank, layout and place are checked
+/// once, when it is made. Copies share the memory, which lives as long as one of them does, and may
+/// be dropped on any thread. Like a span it does not pass its own constness on to the elements.
+///
+/// The memory itself is not guarded: threads that write to common elements synchronise themselves.
+template <class T, int Rank = dynamic, class... Tags>
+class array {
+  static constexpr array_tags tags = tags_of<Tags...>;
+  static_assert(tags.strangers == 0, "array: a tag that does not exist");
+  static_assert(tags.orders <= 1, "array: c_contiguous or f_contiguous, once");
+  static_assert(tags.places <= 1, "array: one of on_cpu, on_cuda and on_any, once");
+  static_assert(tags.conversions <= 1 && tags.shapes <= 1, "array: a tag is given twice");
+  static_assert(tags.shapes == 0 || Rank == dynamic || Rank == tags.rank,
+                "array: the rank and the number of extents differ");
+  static_assert(Rank >= dynamic, "array: a rank is 0 or more, or dynamic");
+  static_assert(
+      !tags.converts || std::is_const_v<T>,
+      "array: only const elements can be converted; what is written into a converted copy "
+      "would be lost");
+  static_assert(!tags.converts || tags.order != memory_order::f,
+                "array: a conversion makes row-major memory, never column-major");
+  static constexpr int static_rank = tags.shapes == 0 ? Rank : tags.rank;
+  static constexpr bool on_host = tags.place == memory_place::cpu;
+  template <class, int, class...>
+  friend class array;
+
+ public:
+  using element_type = T;
+  using value_type = std::remove_cv_t<T>;
+  using iterator = std::conditional_t<tags.order == memory_order::c, T*, array_iterator<T>>;
+
+  /// What it holds, as plain data.
+  static constexpr const array_form& form() noexcept { return form_of<T, Rank, Tags...>; }
+
+  /// No memory; every extent is 0.
+  array() noexcept = default;
+
+  /// Takes an array that fits, or, with `converting`, one that can be converted. `t` is gone after a
+  /// throw. Device memory keeps the stream it is ordered on.
+  /// @throws exchange_error with every mismatch
+  explicit array(managed_tensor t) : array(from_fitting(fit(std::move(t), form()))) {}
+
+  /// Precondition: `checked.view` fits the form.
+  explicit array(checked_view checked)
+      : data_(static_cast<T*>(checked.view.data())), axes_(checked.view),
+        keep_(std::move(checked.keep)), stream_(checked.stream), device_(checked.view.device()),
+        origin_(checked.origin) {}
+
+  /// The same memory in a wider form: const elements, a dynamic rank, fewer demands.
+  template <class U, int OtherRank, class... OtherTags>
+    requires(std::is_convertible_v<U (*)[], T (*)[]> &&
+             is_wider(form_of<T, Rank, Tags...>, form_of<U, OtherRank, OtherTags...>))
+  array(const array<U, OtherRank, OtherTags...>& other)
+      : array(checked_view{other.view(), other.keep_, other.stream_, other.origin_}) {}
+
+  std::int32_t ndim() const noexcept { return static_cast<std::int32_t>(shape().size()); }
+  auto shape() const noexcept { return axes_.shape(); }
+  extent shape(int axis) const noexcept { return shape()[static_cast<std::size_t>(axis)]; }
+  /// In elements.
+  auto strides() const noexcept { return axes_.strides(); }
+  extent stride(int axis) const noexcept { return strides()[static_cast<std::size_t>(axis)]; }
+  /// Number of elements.
+  extent size() const noexcept {
+    extent count = ndim() == 0 && data_ == nullptr ? 0 : 1;
+    for (const extent n : shape()) count *= n;
+    return count;
+  }
+  bool empty() const noexcept { return size() == 0; }
+  bool is_c_contiguous() const noexcept {
+    return dlpack_bridge::is_c_contiguous(shape(), strides().data());
+  }
+
+  /// The first element. Memory of a device is for its kernels.
+  T* data() const noexcept { return data_; }
+  dlpack_bridge::device device() const noexcept { return device_; }
+  /// The CUDA stream that the memory is ordered on: work put there comes after what has been written.
+  /// Null for host memory.
+  CUstream_st* stream() const noexcept {
+    return stream_.known() ? reinterpret_cast<CUstream_st*>(stream_.protocol()) : nullptr;
+  }
+  stream_handle stream_number() const noexcept { return stream_; }
+  const array_origin& origin() const noexcept { return origin_; }
+  const shared_owner& owner() const noexcept { return keep_; }
+
+  /// A borrowed look without the element type.
+  tensor_view view() const& noexcept {
+    return tensor_view(const_cast<value_type*>(data_), shape().data(), strides().data(), ndim(),
+                       dtype_for<value_type>, device_, std::is_const_v<T>);
+  }
+  tensor_view view() const&& = delete;
+
+  /// One element, the index not checked. Host memory only.
+  template <std::integral... Index>
+    requires(on_host && (static_rank == dynamic || sizeof...(Index) == static_rank))
+  T& operator()(Index... index) const noexcept {
+    assert(static_cast<std::int32_t>(sizeof...(Index)) == ndim());
+    extent offset = 0;
+    const extent* stride = strides().data();
+    ((offset += static_cast<extent>(index) * *stride++), ...);
+    return data_[offset];
+  }
+  T& operator[](extent index) const noexcept
+    requires(on_host && (static_rank == dynamic || static_rank == 1))
+  {
+    return (*this)(index);
+  }
+  /// One element, the index checked.
+  /// @throws std::out_of_range
+  template <std::integral... Index>
+    requires(on_host && (static_rank == dynamic || sizeof...(Index) == static_rank))
+  T& at(Index... index) const {
+    bool inside = static_cast<std::int32_t>(sizeof...(Index)) == ndim();
+    int axis = 0;
+    ((inside = inside && std::cmp_greater_equal(index, 0) && std::cmp_less(index, shape(axis++))),
+     ...);
+    if (!inside) throw std::out_of_range("array: the index leaves the array");
+    return (*this)(index...);
+  }
+
+  /// All elements in one row.
+  /// @throws std::logic_error the memory is not row-major and dense; with `c_contiguous` it is
+  std::span<T> span() const {
+    if constexpr (tags.order != memory_order::c) {
+      if (!is_c_contiguous()) throw std::logic_error("array: span() needs row-major, dense memory");
+    }
+    return {data_, static_cast<std::size_t>(size())};
+  }
+
+  /// The elements in row-major order: pointers with `c_contiguous`. Host memory only.
+  iterator begin() const noexcept
+    requires(on_host)
+  {
+    return iterator_at(0);
+  }
+  iterator end() const noexcept
+    requires(on_host)
+  {
+    return iterator_at(size());
+  }
+
+  /// An mdspan of the same memory, which this array must outlive.
+  /// @throws std::invalid_argument its static extents, its rank or its layout are not those of the array
+  template <mdspan_like M>
+    requires(std::is_convertible_v<T*, typename M::data_handle_type> &&
+             (static_rank == dynamic || M::rank() == static_cast<std::size_t>(static_rank)))
+  operator M() const {
+    return M(data_, mapping<M>());
+  }
+
+ private:
+  static checked_view from_fitting(managed_tensor t) {
+    const tensor_view view = t.view();
+    const stream_handle stream = t.stream();
+    const array_origin origin{t.origin(), view.device()};
+    return {view, shared_owner(dlpack_bridge::owner::of_managed(std::move(t).release())), stream,
+            origin};
+  }
+
+  iterator iterator_at(extent position) const noexcept {
+    if constexpr (tags.order == memory_order::c) return data_ + position;
+    else return iterator(data_, shape(), strides(), position);
+  }
+
+  template <class M>
+  typename M::mapping_type mapping() const {
+    using index = typename M::index_type;
+    const auto refuse = [] {
+      throw std::invalid_argument("array: the mdspan has another rank, extent or layout");
+    };
+    if (static_cast<std::size_t>(ndim()) != M::rank()) refuse();
+    std::array<index, M::rank()> sizes{}, steps{};
+    for (std::size_t i = 0; i < M::rank(); ++i) {
+      if (!std::in_range<index>(shape()[i]) || !std::in_range<index>(strides()[i])) refuse();
+      sizes[i] = static_cast<index>(shape()[i]);
+      steps[i] = static_cast<index>(strides()[i]);
+      const auto fixed = M::extents_type::static_extent(i);
+      if (fixed != static_cast<decltype(fixed)>(-1) && std::cmp_not_equal(fixed, sizes[i]))
+        refuse();
+    }
+    using mapping_type = typename M::mapping_type;
+    const typename M::extents_type extents(sizes);
+    if constexpr (std::is_constructible_v<mapping_type, decltype(extents), decltype(steps)>) {
+      return mapping_type(extents, steps);
+    } else {
+      const mapping_type made(extents);
+      for (std::size_t i = 0; i < M::rank(); ++i) {
+        if (sizes[i] > 1 && size() > 0 && made.stride(i) != steps[i]) refuse();
+      }
+      return made;
+    }
+  }
+
+  T* data_ = nullptr;
+  array_axes<static_rank> axes_;
+  shared_owner keep_;
+  stream_handle stream_;
+  dlpack_bridge::device device_{on_host ? kDLCPU : kDLCUDA};
+  array_origin origin_;
+};
+
+/// Shares the memory of an array as a managed tensor: read-only when its elements are const.
+/// @throws std::bad_alloc
+template <class T, int Rank, class... Tags>
+managed_tensor share(const array<T, Rank, Tags...>& x) {
+  managed_tensor shared = managed_tensor::wrap(x.view(), owner::of(x.owner()));
+  shared.set_origin(x.origin().world);
+  shared.set_stream(x.stream_number());
+  return shared;
+}
+
+}  // namespace dlpack_bridge

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <span>
+#include <vector>
+
+#include <dlpack_bridge/layout.hpp>
+#include <dlpack_bridge/tensor_view.hpp>
+
+namespace dlpack_bridge {
+
+/// Shape and strides of a typed view. A view without strides is row-major; strides of axes of extent
+/// 1 and of empty arrays are rewritten, as everywhere in the hub.
+template <int Rank>
+class array_axes {
+ public:
+  constexpr array_axes() noexcept = default;
+  /// Precondition: the view has `Rank` axes.
+  explicit array_axes(const tensor_view& view) noexcept {
+    std::ranges::copy(view.shape(), shape_.begin());
+    canonical_strides(view.shape(), view.strides(), strides_.data());
+  }
+
+  std::span<const extent, Rank> shape() const noexcept { return shape_; }
+  std::span<const extent, Rank> strides() const noexcept { return strides_; }
+
+ private:
+  std::array<extent, Rank> shape_{};
+  std::array<extent, Rank> strides_{};
+};
+
+/// The same for a rank that is known at run time: without an allocation up to six axes.
+template <>
+class array_axes<-1> {
+ public:
+  array_axes() noexcept = default;
+  explicit array_axes(const tensor_view& view)
+      : ndim_(static_cast<std::size_t>(view.ndim())), large_(ndim_ > most_inline ? 2 * ndim_ : 0) {
+    extent* const to = values();
+    std::ranges::copy(view.shape(), to);
+    canonical_strides(view.shape(), view.strides(), to + ndim_);
+  }
+
+  std::span<const extent> shape() const noexcept { return {values(), ndim_}; }
+  std::span<const extent> strides() const noexcept { return {values() + ndim_, ndim_}; }
+
+ private:
+  static constexpr std::size_t most_inline = 6;
+
+  const extent* values() const noexcept { return large_.empty() ? small_.data() : large_.data(); }
+  extent* values() noexcept { return large_.empty() ? small_.data() : large_.data(); }
+
+  std::size_t ndim_ = 0;
+  std::array<extent, 2 * most_inline> small_{};
+  std::vector<extent> large_;
+};
+
+}  // namespace dlpack_bridge

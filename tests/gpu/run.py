@@ -1,0 +1,247 @@
+"""Builds the library, the Python module and the GPU tests from what is installed, and runs them: the
+work of `make test-gpu`. Ends at once, with the reason, where there is no GPU.
+
+    run.py [PART]...    parts: cpp, measure, and the names of the files in python/ (release, ...)
+
+Everything lands in build/gpu. Environment: CATCH2_DIR, DLPACK_BRIDGE_DLPACK_INCLUDE_DIR, CUDA_HOME, JOBS.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+BUILD = ROOT / "build" / "gpu"
+PACKAGE = BUILD / "package"
+FINDINGS = BUILD / "findings.tsv"
+TOOLS = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+sys.path.insert(0, str(ROOT / "tests" / "support"))
+import run_tests
+
+
+def why_no_gpu() -> str | None:
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "no CUDA driver (libcuda.so.1)"
+    if code := driver.cuInit(0):
+        return f"the CUDA driver does not answer (cuInit: {code})"
+    count = ctypes.c_int()
+    driver.cuDeviceGetCount(ctypes.byref(count))
+    return None if count.value > 0 else "no CUDA device"
+
+
+def stop(message: str) -> None:
+    print(f"make test-gpu: {message}", file=sys.stderr)
+    sys.exit(1)
+
+
+def tool(name: str, remedy: str) -> str:
+    found = shutil.which(name, path=TOOLS)
+    if found is None:
+        stop(f"{name} is missing; {remedy}")
+    return found
+
+
+def need_module(name: str, package: str) -> None:
+    if importlib.util.find_spec(name) is None:
+        stop(f"{sys.executable} has no {name}; pip install {package}, or name another with PYTHON=")
+
+
+# ---- dlpack.h ------------------------------------------------------------------------------------
+
+
+def version_of(header: Path) -> tuple[int, ...]:
+    numbers = re.findall(r"#define DLPACK_(?:MAJOR|MINOR)_VERSION +(\d+)", header.read_text())
+    return tuple(map(int, numbers))
+
+
+def known_headers() -> list[Path]:
+    """Where packages that may be installed keep their dlpack.h, best first."""
+    places = {
+        "tvm_ffi": ["include/dlpack/dlpack.h"],
+        "torch": ["include/ATen/dlpack.h"],
+        "cuda": ["core/_include/dlpack.h", "core/include/dlpack.h"],
+        "cupy": ["_core/include/cupy/_dlpack/dlpack.h", "_core/include/cupy/dlpack/dlpack.h"],
+    }
+    found = []
+    for module, paths in places.items():
+        spec = importlib.util.find_spec(module)
+        for folder in (spec.submodule_search_locations or []) if spec else []:
+            found += [Path(folder, path) for path in paths]
+    return [header for header in found if header.is_file()]
+
+
+def dlpack_option() -> list[str]:
+    """The header that CMake does not find by itself: that of a package, put where it is looked for."""
+    if given := os.environ.get("DLPACK_BRIDGE_DLPACK_INCLUDE_DIR"):
+        return [f"-DDLPACK_BRIDGE_DLPACK_INCLUDE_DIR={given}"]
+    seen = {header: version_of(header) for header in known_headers()}
+    for header, version in seen.items():
+        if version >= (1, 3):
+            folder = BUILD / "include" / "dlpack"
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(header, folder / "dlpack.h")
+            return [f"-DDLPACK_BRIDGE_DLPACK_INCLUDE_DIR={folder.parent}"]
+    if not Path("/usr/include/dlpack/dlpack.h").exists():
+        old = ", ".join(f"{header} is {'.'.join(map(str, v))}" for header, v in seen.items())
+        stop(
+            f"no dlpack.h of DLPack 1.3 or newer ({old or 'none found'}); pip install apache-tvm-ffi, "
+            "or set DLPACK_BRIDGE_DLPACK_INCLUDE_DIR to the folder that holds dlpack/dlpack.h"
+        )
+    return []
+
+
+# ---- build ---------------------------------------------------------------------------------------
+
+
+def run_logged(what: str, command: list[str], log: Path) -> None:
+    print(f"\033[1m==> {what}\033[0m", flush=True)
+    with open(log, "w") as file:
+        done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False)
+    if done.returncode != 0:
+        lines = log.read_text().splitlines()
+        wrong = [n for n, line in enumerate(lines) if re.search(r"error|FAILED|Could NOT", line)]
+        for n in wrong[:10] or range(max(0, len(lines) - 30), len(lines)):
+            print("\n".join(lines[n : n + 4]), file=sys.stderr)
+        stop(f"{what} failed; all of it is in {log}")
+
+
+def build() -> str:
+    cmake = tool("cmake", "pip install cmake")
+    need_module("pybind11", "pybind11")
+    import pybind11
+
+    BUILD.mkdir(parents=True, exist_ok=True)
+    tree = BUILD / "tree"
+    options = [
+        "-DCMAKE_BUILD_TYPE=Release",
+        "-DDLPACK_BRIDGE_BUILD_BINDINGS=ON",
+        f"-DPython_EXECUTABLE={sys.executable}",
+        f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+        *dlpack_option(),
+    ]
+    if (ninja := shutil.which("ninja", path=TOOLS)) is not None:
+        options += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
+    if given := os.environ.get("CATCH2_DIR"):
+        options += [f"-DCATCH2_DIR={given}"]
+    configure = [cmake, "-S", str(HERE), "-B", str(tree), *options]
+    run_logged("Configuring build/gpu", configure, BUILD / "configure.log")
+    jobs = os.environ.get("JOBS") or str(os.cpu_count() or 2)
+    command = [cmake, "--build", str(tree), "--parallel", jobs]
+    run_logged("Building the module and the GPU tests in build/gpu", command, BUILD / "build.log")
+    place_package(tree)
+    return (BUILD / "configure.log").read_text()
+
+
+def place_package(tree: Path) -> None:
+    """The package as it is installed, of links: no other dlpack_bridge is found before it."""
+    folder = PACKAGE / "dlpack_bridge"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    module = next(iter(tree.rglob(f"_core*{suffix}")), None)
+    if module is None:
+        stop(f"the build made no _core{suffix}")
+    for file in [module, *(ROOT / "bindings" / "dlpack_bridge").iterdir()]:
+        (folder / file.name).symlink_to(file)
+
+
+# ---- run -----------------------------------------------------------------------------------------
+
+
+def environment() -> None:
+    """For all that is started from here: see tests/gpu/python/conftest.py."""
+    FINDINGS.unlink(missing_ok=True)
+    os.environ.update(
+        CUDA_DEVICE_MAX_CONNECTIONS="32",
+        XLA_PYTHON_CLIENT_PREALLOCATE="false",
+        DLPACK_BRIDGE_GPU_FINDINGS=str(FINDINGS),
+        DLPACK_BRIDGE_GPU_LAB=str(next((BUILD / "tree").rglob("libgpu_lab.so"))),
+        DLPACK_BRIDGE_GPU_MEASURED=str(BUILD / "measured.json"),
+        PYTHONPATH=os.pathsep.join(filter(None, [str(PACKAGE), os.environ.get("PYTHONPATH")])),
+        PYTHONUNBUFFERED="1",
+    )
+
+
+Wanted = Callable[[str], bool]
+
+# Not "python -m": that would put the current folder, where dlpack_bridge/ is no package, first.
+PYTEST = "import sys; sys.path.pop(0); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+
+
+def run_suites(has_catch2: bool, wanted: Wanted) -> list[run_tests.Suite]:
+    run_tests.REPORTS.mkdir(parents=True, exist_ok=True)
+    suites = []
+    if has_catch2 and wanted("cpp"):
+        ctest = [
+            tool("ctest", "pip install cmake"),
+            f"--test-dir={BUILD / 'tree'}",
+            "--label-regex=gpu",
+        ]
+        suites.append(
+            run_tests.run_command("GPU, C++", [*ctest, "--output-on-failure"], "--output-junit")
+        )
+    elif wanted("cpp"):
+        suites.append(run_tests.Suite("GPU, C++", failed=["not run: no Catch2 3; set CATCH2_DIR"]))
+    if importlib.util.find_spec("pytest") is None:
+        print(f"make test-gpu: {sys.executable} has no pytest; pip install pytest", file=sys.stderr)
+        suites.append(run_tests.Suite("GPU, Python", failed=["not run: no pytest"]))
+        return suites
+    # A process for each file: an error of the device stays in one.
+    for file in sorted((HERE / "python").glob("test_*.py")):
+        if not wanted(file.stem.removeprefix("test_")):
+            continue
+        command = [sys.executable, "-c", PYTEST, str(file), "-q"]
+        suites.append(run_tests.run_command(f"GPU, {file.stem}", command, "--junit-xml"))
+    return suites
+
+
+def measure() -> bool:
+    print("\n\033[1m==> Costs\033[0m", flush=True)
+    command = [sys.executable, str(HERE / "python" / "measure.py")]
+    return subprocess.run(command, check=False).returncode == 0
+
+
+def write_findings() -> None:
+    lines = FINDINGS.read_text().splitlines() if FINDINGS.exists() else []
+    command = [sys.executable, str(HERE / "python" / "gpulab.py")]
+    about = subprocess.run(command, capture_output=True, check=False, text=True)
+    found = {"versions": json.loads(about.stdout) if about.returncode == 0 else {}}
+    found["findings"] = dict(line.partition("\t")[::2] for line in lines)
+    (BUILD / "findings.json").write_text(json.dumps(found, indent=2) + "\n")
+    for key, finding in found["findings"].items():
+        print(f"{key}: {finding}")
+
+
+def main() -> int:
+    if (why := why_no_gpu()) is not None:
+        print(f"make test-gpu: skipped, needs a GPU: {why}")
+        return 0
+    for module in ("torch", "numpy"):
+        need_module(module, module)
+    configured = build()
+    environment()
+    parts = sys.argv[1:]
+    suites = run_suites("No Catch2 3" not in configured, lambda part: not parts or part in parts)
+    measured = measure() if not parts or "measure" in parts else True
+    write_findings()
+    if not measured:
+        suites.append(run_tests.Suite("GPU, costs", failed=["measure.py failed"]))
+    return run_tests.summarise(suites)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
