@@ -38,6 +38,8 @@ static_assert(!std::is_copy_constructible_v<owner>);
 static_assert(!std::is_copy_assignable_v<owner>);
 static_assert(std::is_nothrow_move_constructible_v<owner>);
 static_assert(std::is_nothrow_move_assignable_v<owner>);
+static_assert(std::is_nothrow_copy_constructible_v<shared_owner>);
+static_assert(!std::is_convertible_v<owner, shared_owner>);
 static_assert(std::is_nothrow_destructible_v<owner>);
 static_assert(std::is_nothrow_default_constructible_v<owner>);
 
@@ -226,6 +228,39 @@ TEMPLATE_TEST_CASE("a managed tensor may have no deleter", "[owner]", DLManagedT
   delete static_cast<foreign_tensor<TestType>*>(raw->manager_ctx);
 }
 
+TEST_CASE("a shared owner releases with its last copy", "[owner]") {
+  int released = 0;
+  {
+    shared_owner one(counting(released));
+    shared_owner two = one;
+    const shared_owner three = std::move(one);
+    CHECK_FALSE(one);
+    two = shared_owner();
+    CHECK(released == 0);
+    CHECK(three);
+    two = three;
+    two = two;
+    CHECK(released == 0);
+  }
+  CHECK(released == 1);
+}
+
+TEST_CASE("copies of a shared owner may be dropped on any threads", "[owner]") {
+  int released = 0;
+  {
+    std::vector<std::thread> threads;
+    const shared_owner kept(counting(released));
+    for (int i = 0; i < 4; ++i) {
+      threads.emplace_back([copy = kept] {
+        for (int n = 0; n < 1000; ++n) const shared_owner another = copy;
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    CHECK(released == 0);
+  }
+  CHECK(released == 1);
+}
+
 #ifdef DLPACK_BRIDGE_FAILING_ALLOCATIONS
 TEST_CASE("a callable that could not be kept is called all the same", "[owner][error]") {
   int called = 0;
@@ -241,5 +276,21 @@ TEST_CASE("a callable that could not be kept is called all the same", "[owner][e
   }
   CHECK(thrown);
   CHECK(called == 1);
+}
+
+TEST_CASE("an owner that could not be shared is released", "[owner][error]") {
+  int released = 0;
+  bool thrown = false;
+  {
+    owner keep = counting(released);
+    try {
+      const allocations::failure no_memory(0);
+      const shared_owner one(std::move(keep));
+    } catch (const std::bad_alloc&) {
+      thrown = true;
+    }
+  }
+  CHECK(thrown);
+  CHECK(released == 1);
 }
 #endif

@@ -246,7 +246,7 @@ std::byte* const far_away = reinterpret_cast<std::byte*>(std::uintptr_t{1} << 44
 
 }  // namespace
 
-// ---- which road: arithmetic only -------------------------------------------------------------------
+// ---- which road: arithmetic only ----------------------------------------------------------------
 
 TEST_CASE("a plan that the copy engines can take is told by its numbers", "[copy]") {
   struct expected_block {
@@ -326,7 +326,7 @@ TEST_CASE("a plan is cut into parts that cover it once", "[copy]") {
   }
 }
 
-// ---- on the fake driver ----------------------------------------------------------------------------
+// ---- on the fake driver -------------------------------------------------------------------------
 
 TEST_CASE("every layout between every two places is as copy makes it", "[copy]") {
   const fake_world world;
@@ -344,6 +344,7 @@ TEST_CASE("copies without kernels", "[.alone]") {
   for (const auto& [from, to] :
        {std::pair{kind::pinned, kind::device0}, {kind::device0, kind::pinned}}) {
     trial t(from, {"", {300}, {-1}}, float32, to, dense({300}), float64);
+    fake_cuda_settle();  // no chunk is busy
     fake_cuda_reset_calls();
     t.run_among_others(stream_of(t));
     CHECK(fake_cuda_host_waits() == (from == kind::pinned ? 1 : 2));
@@ -478,7 +479,7 @@ TEST_CASE("packed elements move as the bytes that hold them", "[copy]") {
   CHECK_THROWS_AS(cuda::copy(job), std::invalid_argument);
 }
 
-// ---- pageable memory -------------------------------------------------------------------------------
+// ---- pageable memory ----------------------------------------------------------------------------
 
 TEST_CASE("large pageable arrays pass through pinned chunks", "[copy]") {
   const fake_world world;
@@ -545,7 +546,7 @@ TEST_CASE("a chunk is not filled again before the device has read it", "[copy]")
   CHECK(t.is_right());
 }
 
-// ---- captures and failures -------------------------------------------------------------------------
+// ---- captures and failures ----------------------------------------------------------------------
 
 TEST_CASE("copies on the device become part of a capture", "[copy]") {
   const fake_world world;

@@ -52,7 +52,7 @@ std::string message_of_failed_allocation(std::int64_t bytes, device where, strea
 
 }  // namespace
 
-// ---- device memory ---------------------------------------------------------------------------------
+// ---- device memory ------------------------------------------------------------------------------
 
 TEST_CASE("device memory comes and goes in the order of its stream", "[memory]") {
   const fake_world world;
@@ -176,7 +176,7 @@ TEST_CASE("a device without pools", "[.alone]") {
   CHECK(first_race() == "");
 }
 
-// ---- captures --------------------------------------------------------------------------------------
+// ---- captures -----------------------------------------------------------------------------------
 
 TEST_CASE("an allocation in a capture is not part of its graph", "[memory]") {
   const fake_world world;
@@ -240,7 +240,7 @@ TEST_CASE("memory at home on the legacy stream survives a capture on a blocking 
   CHECK(fake_cuda_live("device") == before);
 }
 
-// ---- host and managed memory -----------------------------------------------------------------------
+// ---- host and managed memory --------------------------------------------------------------------
 
 TEST_CASE("pinned and managed memory have no home and are used again", "[memory]") {
   const fake_world world;
@@ -290,7 +290,7 @@ TEST_CASE("pinned memory for whoever is awake", "[.alone]") {
   CHECK(fake_cuda_live("contexts") == 1);
 }
 
-// ---- trouble ---------------------------------------------------------------------------------------
+// ---- trouble ------------------------------------------------------------------------------------
 
 TEST_CASE("running out of memory names what was asked for, after everything due went", "[memory]") {
   const fake_world world;
@@ -394,7 +394,7 @@ TEST_CASE("memory of a lost device is counted as leaked and never freed", "[memo
   CHECK(leaked() == lost + 1);
 }
 
-// ---- addresses -------------------------------------------------------------------------------------
+// ---- addresses ----------------------------------------------------------------------------------
 
 TEST_CASE("memory is told by its address", "[memory]") {
   const fake_world world;
