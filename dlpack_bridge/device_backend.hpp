@@ -79,8 +79,9 @@ struct device_backend {
   /// Blocks the host until the work on the stream has run.
   void (*wait)(device where, stream_handle stream);
   /// At least one byte, its address a multiple of `alignment` (a power of two), usable in the order
-  /// of `stream`: device memory, pinned memory (`kDLCUDAHost`) or managed memory.
-  /// @throws std::bad_alloc
+  /// of `stream`: device memory, pinned memory (`kDLCUDAHost`) or managed memory. A device without
+  /// memory is a `device_error` (CUDA_ERROR_OUT_OF_MEMORY) that names bytes and device.
+  /// @throws std::bad_alloc when the host has none
   backend_memory (*allocate)(std::int64_t nbytes, std::int64_t alignment, device where,
                              stream_handle stream);
   /// Copies and converts in the order of `job.stream`. Returns true when the copy may still be

@@ -15,8 +15,8 @@ enum class block_kind : std::uint8_t {
 };
 
 /// Memory that is dear to make, and whose freeing waits for the device and ends captures: it goes
-/// from one user to the next and to the driver in `free_kept_blocks` only. Addresses are multiples of
-/// 256.
+/// from one user to the next and to the driver in `free_kept_blocks` only. Addresses are multiples
+/// of 256.
 struct memory_block {
   block_kind kind;
   int device;  ///< where it was made

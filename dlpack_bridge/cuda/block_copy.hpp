@@ -7,8 +7,8 @@
 
 namespace dlpack_bridge::cuda {
 
-/// A copy as the driver's copy engines do it: planes of rows of bytes, both sides forward and without
-/// overlap. Strides of axes that are not there are 0.
+/// A copy as the driver's copy engines do it: planes of rows of bytes, both sides forward and
+/// without overlap. Strides of axes that are not there are 0.
 struct block_copy {
   const std::byte* from;
   std::byte* to;
@@ -28,8 +28,8 @@ struct block_plan {
   extent blocks() const noexcept;
 };
 
-/// Takes a plan apart into the fewest calls of the copy engines. `most_row` is the largest step from
-/// row to row that they take. Elements must only be moved. Precondition: not empty.
+/// Takes a plan apart into the fewest calls of the copy engines. `most_row` is the largest step
+/// from row to row that they take. Elements must only be moved. Precondition: not empty.
 block_plan blocks_of(const detail::copy_plan& plan, extent itemsize, extent most_row) noexcept;
 
 /// Calls `use` for every block.

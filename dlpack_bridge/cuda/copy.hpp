@@ -12,11 +12,12 @@ namespace dlpack_bridge::cuda {
 /// * To pageable memory: returns false, and all of the result is there.
 /// * On the host alone: returns false.
 ///
-/// Memory that is labelled as the CPU's is pinned when the driver knows it; a label that says pinned
-/// is not believed without asking.
-/// Where there are no gather kernels (a build without nvcc, a chip or driver that they are not for)
-/// what the copy engines cannot do goes through the host, and blocks it.
-/// @throws exchange_error `capture`: a copy from another device that is not plain, on a capturing stream
+/// Memory that is labelled as the CPU's is pinned when the driver knows it; a label that says
+/// pinned is not believed without asking. Where there are no gather kernels (a build without nvcc,
+/// a chip or driver that they are not for) what the copy engines cannot do goes through the host,
+/// and blocks it.
+/// @throws exchange_error `capture`: a copy from another device that is not plain, on a capturing
+///   stream
 /// @throws cuda_error
 /// @throws std::invalid_argument as the core's `copy` does
 /// @throws std::bad_alloc

@@ -5,9 +5,9 @@
 
 namespace dlpack_bridge::cuda {
 
-/// Puts a copy on a stream as one call of the driver's copy engines; which memory it goes between is
-/// told by the addresses. The context of the stream is current. Blocks the host where one side is
-/// pageable host memory.
+/// Puts a copy on a stream as one call of the driver's copy engines; which memory it goes between
+/// is told by the addresses. The context of the stream is current. Blocks the host where one side
+/// is pageable host memory.
 /// @throws cuda_error
 void put_block(const driver_api& api, const placed_stream& stream, const block_copy& block);
 

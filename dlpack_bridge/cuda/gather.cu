@@ -4,8 +4,8 @@
 #include <dlpack_bridge/cuda/gather_element.hpp>
 
 // Element-wise copies between any two layouts, at the speed of the memory: a thread has a batch of
-// neighbours in hand (as the destination lies), finds them without dividing, and stores them as one.
-// Where the source lies transposed, tiles pass through shared memory, so that both sides are
+// neighbours in hand (as the destination lies), finds them without dividing, and stores them as
+// one. Where the source lies transposed, tiles pass through shared memory, so that both sides are
 // touched along their own lines.
 namespace dlpack_bridge::cuda {
 namespace {
@@ -78,7 +78,7 @@ __device__ void write(std::byte* p, Unit value) {
   *reinterpret_cast<Unit*>(p) = value;
 }
 
-// ---- tiles -----------------------------------------------------------------------------------------
+// ---- tiles --------------------------------------------------------------------------------------
 
 /// The part of the array that a block takes through shared memory.
 struct tile {
@@ -121,7 +121,7 @@ __device__ u32 shared_index(const gather_way& way, tile_index i) {
   return i.column * way.tile_pitch + i.row;
 }
 
-// ---- moves -----------------------------------------------------------------------------------------
+// ---- moves --------------------------------------------------------------------------------------
 
 template <class Unit>
 struct alignas(sizeof(Unit) * batch < 16 ? sizeof(Unit) * batch : 16) whole_batch {
@@ -195,7 +195,7 @@ __device__ void move(const gather_arguments& a) {
   else move_batches<Unit>(a);
 }
 
-// ---- conversions -----------------------------------------------------------------------------------
+// ---- conversions --------------------------------------------------------------------------------
 
 /// The bytes of an element, however they are aligned.
 __device__ element read_element(const gather_access& access, const std::byte* p) {

@@ -84,7 +84,8 @@ gather_side side_of(const copy_plan& plan, end which, dtype type) noexcept {
   return side;
 }
 
-/// The axis along which the source goes with smaller steps than along the innermost one; 0 for none.
+/// The axis along which the source goes with smaller steps than along the innermost one; 0 for
+/// none.
 int tile_axis_of(const gather_arguments& a) noexcept {
   int best = 0;
   for (int i = 1; i < a.ndim; ++i) {

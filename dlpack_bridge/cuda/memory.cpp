@@ -29,7 +29,7 @@ struct device_memory {
   device_memory* next = nullptr;
 };
 
-// ---- release ---------------------------------------------------------------------------------------
+// ---- release ------------------------------------------------------------------------------------
 
 enum class outcome { gone, later, lost };
 
@@ -116,7 +116,7 @@ void drop_block(void* object) noexcept {
   keep_block(std::unique_ptr<memory_block>(static_cast<memory_block*>(object)));
 }
 
-// ---- allocation ------------------------------------------------------------------------------------
+// ---- allocation ---------------------------------------------------------------------------------
 
 bool has_pools(const driver_api& api, int device) {
   enum : char { unknown, yes, no };

@@ -29,8 +29,8 @@ device locate(const void* address);
 /// Keeps memory to the end of the process, since nobody knows who still uses it. Counts as leaked.
 void abandon(owner memory) noexcept;
 
-/// Gives memory that is kept for the next user back to the driver. May synchronise; a capture on the
-/// device may not survive it.
+/// Gives memory that is kept for the next user back to the driver. May synchronise; a capture on
+/// the device may not survive it.
 void trim() noexcept;
 
 }  // namespace dlpack_bridge::cuda

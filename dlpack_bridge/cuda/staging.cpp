@@ -36,21 +36,27 @@ bool is_free(const driver_api& api, const memory_block& block) {
   return is_done(api, block.last_use.context(), block.last_use.get());
 }
 
-/// The oldest chunk when it is free, or when there are enough of them to wait; it may be busy still.
+/// The oldest chunk when it is free, or when there are enough of them to wait; it may be busy
+/// still.
 std::unique_ptr<memory_block> take_returned(const driver_api& api) {
   const std::lock_guard lock(returned().mutex);
   auto& chunks = returned().chunks;
   while (!chunks.empty()) {
-    bool lost = false;
+    bool lost = false, busy = false;
     try {
-      if (chunks.size() < most_busy && !is_free(api, *chunks.front())) return nullptr;
+      busy = !is_free(api, *chunks.front());
     } catch (const cuda_error&) {  // of a device that is lost; others go on
       lost = true;
     }
+    if (busy && chunks.size() < most_busy) return nullptr;
     std::unique_ptr<memory_block> oldest = std::move(chunks.front());
     chunks.pop_front();
-    if (!lost) return oldest;
-    abandon_block(std::move(oldest));
+    if (lost) {
+      abandon_block(std::move(oldest));
+    } else {
+      if (!busy) oldest->last_use.reset();
+      return oldest;
+    }
   }
   return nullptr;
 }
