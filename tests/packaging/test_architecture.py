@@ -21,7 +21,12 @@ ARROWS = {
     "dlpack_bridge/cuda/*": [CORE, CUDA],
     "dlpack_bridge/python/*": [CORE, PYTHON],
     "dlpack_bridge/adapters/torch*": [CORE, TORCH, r"dlpack_bridge/adapters/torch[a-z_]*\.hpp"],
-    "dlpack_bridge/adapters/pybind11*": [CORE, PYTHON, PYBIND11],
+    "dlpack_bridge/adapters/pybind11*": [
+        CORE,
+        PYTHON,
+        PYBIND11,
+        r"dlpack_bridge/adapters/pybind11_[a-z_]+\.hpp",
+    ],
     "bindings/*": [CORE, CUDA, PYTHON, PYBIND11, r"[a-z_0-9]+\.hpp"],
 }
 
@@ -89,6 +94,12 @@ def test_every_concept_has_a_test():
     assert sorted(tests) == listed("dlpack_bridge_test_stems")
     assert [stem for stem in stems if not is_part_of(stem, tests)] == []
     assert tests - stems == {"abi_layout"}
+
+
+def test_every_test_of_the_cuda_backend_is_built():
+    tests = {f.stem.removeprefix("test_") for f in (ROOT / "tests/cpp/cuda").glob("test_*.cpp")}
+    # One that finds no driver is built beside the others, which run on the fake one.
+    assert sorted(tests - {"no_driver"}) == listed("dlpack_bridge_cuda_test_stems")
 
 
 def test_every_source_belongs_to_a_header():
