@@ -23,8 +23,8 @@ void make_wait(const driver_api& api, const placed_stream& stream, CUevent event
 bool is_done(const driver_api& api, CUcontext context, CUevent event);
 
 /// An event of the hub's own, for a record on one stream. Goes back to the pool of its device when
-/// it dies, which is legal while streams still wait for it: a wait keeps the state it saw. Events of
-/// contexts that are not the primary one are destroyed instead, since their context may end.
+/// it dies, which is legal while streams still wait for it: a wait keeps the state it saw. Events
+/// of contexts that are not the primary one are destroyed instead, since their context may end.
 class pooled_event {
  public:
   pooled_event() noexcept = default;
@@ -45,6 +45,11 @@ class pooled_event {
   CUcontext context() const noexcept { return context_; }
   explicit operator bool() const noexcept { return event_ != nullptr; }
   void reset() noexcept;
+  /// Drops an event that turned out to belong to a capture: it never goes back to the pool.
+  void discard() noexcept {
+    pool_ = -1;
+    reset();
+  }
 
  private:
   CUevent event_ = nullptr;

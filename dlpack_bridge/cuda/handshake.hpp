@@ -10,8 +10,8 @@ namespace dlpack_bridge::cuda {
 /// Between streams of one capture the order becomes an edge of its graph. A consumer on a sleeping
 /// device wakes it.
 /// @throws exchange_error `capture`: the order would break a capture; nothing was touched
-/// @throws exchange_error `stream`: one of the streams was destroyed and the other has its handle, or
-///   one is the per-thread stream of another thread
+/// @throws exchange_error `stream`: one of the streams was destroyed and the other has its handle,
+///   or one is the per-thread stream of another thread
 /// @throws cuda_error
 void order_after(const stream_ref& consumer, const stream_ref& producer);
 

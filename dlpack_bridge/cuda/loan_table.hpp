@@ -23,8 +23,8 @@ class loan_table {
   /// Takes back a record whose release is through and which holds nothing any more.
   void recycle(loan_record& record) noexcept;
 
-  /// Adds a reader to each loan that an address lies in; false when there is none. One that is known
-  /// already stays, and takes over what keeps its stream when nothing did.
+  /// Adds a reader to each loan that an address lies in; false when there is none. One that is
+  /// known already stays, and takes over what keeps its stream when nothing did.
   /// @throws std::bad_alloc
   bool add_reader(const void* address, const stream_of_thread& stream,
                   const std::shared_ptr<owner>& stream_object);

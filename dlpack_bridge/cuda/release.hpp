@@ -20,9 +20,9 @@ bool record_use(const tensor_view& array, const stream_ref& stream, owner keep =
 bool record_use(device where, const void* address, stream_handle stream, owner keep);
 
 /// Lets go of arrays that were dropped and whose readers are through by now; how many went. With
-/// `wait` it blocks the host until all of them are, without those that a capture holds up, and gives
-/// what memory the hub keeps for the next user back to the driver, which may end a capture on the
-/// device; otherwise it does not synchronise. Any thread.
+/// `wait` it blocks the host until all of them are, without those that a capture holds up, and
+/// gives what memory the hub keeps for the next user back to the driver, which may end a capture on
+/// the device; otherwise it does not synchronise. Any thread.
 std::int64_t collect(bool wait = false);
 
 /// An owner of `memory` that lets it go only when every use the hub knows of is ordered before any

@@ -75,7 +75,13 @@ verdict ask(const driver_api& api, reader& r) {
   }
   // A capture of this or another thread forbids queries, though ours is about no captured work.
   const relaxed_capture relaxed(api);
-  return is_done(api, r.done.context(), r.done.get()) ? verdict::due : verdict::waiting;
+  try {
+    return is_done(api, r.done.context(), r.done.get()) ? verdict::due : verdict::waiting;
+  } catch (const cuda_error& e) {
+    // The stream began to capture between the look and the record: the mark belongs to the graph.
+    if (e.code() == CUDA_ERROR_CAPTURED_EVENT) r.done.discard();
+    throw;
+  }
 }
 
 template <class Step>

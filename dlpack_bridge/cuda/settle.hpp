@@ -22,7 +22,8 @@ void ask_listener(loan_record& record) noexcept;
 /// capture, wakes no device. One caller at a time per record.
 verdict settle(loan_record& record) noexcept;
 
-/// Blocks the host until the readers of a waiting record are through. False when the driver refuses.
+/// Blocks the host until the readers of a waiting record are through. False when the driver says
+/// no.
 bool wait_for_readers(loan_record& record) noexcept;
 
 }  // namespace dlpack_bridge::cuda

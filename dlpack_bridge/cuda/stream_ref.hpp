@@ -52,8 +52,8 @@ class stream_ref {
   void* get() const noexcept;
   /// False for the per-thread stream of another thread than the one that asks.
   bool is_usable_here() const noexcept;
-  /// What the driver numbers its streams with; never given twice in a process, unlike handles. 0 for
-  /// the default streams.
+  /// What the driver numbers its streams with; never given twice in a process, unlike handles. 0
+  /// for the default streams.
   std::uint64_t id() const noexcept { return id_; }
 
   /// The same stream. Two of equal handle are not when one was destroyed and the other made since.

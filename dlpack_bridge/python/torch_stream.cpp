@@ -31,15 +31,32 @@ ref stream_object(device where, stream_handle stream) noexcept {
                                           static_cast<long long>(stream.protocol()), where.id));
 }
 
+bool answers_true(PyObject* object, const char* method) noexcept {
+  const ref answer =
+      object == nullptr ? ref() : ref::steal(PyObject_CallMethod(object, method, nullptr));
+  PyErr_Clear();
+  return answer.get() == Py_True;
+}
+
+// Memory of torch's own allocator can be resized; for what others made record_stream does nothing.
+bool is_torchs_own(PyObject* tensor) noexcept {
+  const ref storage = ref::steal(PyObject_CallMethod(tensor, "untyped_storage", nullptr));
+  PyErr_Clear();
+  return answers_true(storage.get(), "resizable");
+}
+
+bool has_address(PyObject* tensor, const void* data) noexcept {
+  const ref address = ref::steal(PyObject_CallMethod(tensor, "data_ptr", nullptr));
+  const bool same =
+      address && PyLong_Check(address.get()) && PyLong_AsVoidPtr(address.get()) == data;
+  PyErr_Clear();
+  return same;
+}
+
 // True when nobody but the hub holds the tensor object: what is dropped now is given back now. The
 // export counts as a holder of it, and is not needed while the object has the same memory.
 bool is_last(device_tensor& kept) noexcept {
-  static PyObject* const data_ptr = PyUnicode_InternFromString("data_ptr");
-  const ref address = ref::steal(PyObject_CallMethodNoArgs(kept.tensor, data_ptr));
-  const bool same =
-      address && PyLong_Check(address.get()) && PyLong_AsVoidPtr(address.get()) == kept.data;
-  PyErr_Clear();
-  if (!same) return false;
+  if (!has_address(kept.tensor, kept.data) || !is_torchs_own(kept.tensor)) return false;
   kept.exported.reset();
   return Py_REFCNT(kept.tensor) == 1;
 }

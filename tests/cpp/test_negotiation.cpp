@@ -725,10 +725,14 @@ TEST_CASE("bytes are written by copies only, as many as the result has",
   });
 }
 
-TEST_CASE("identity has neither reasons nor blockers", "[negotiation][property]") {
+TEST_CASE("identity has no reasons, and no blockers but a stream that it cannot be ordered for",
+          "[negotiation][property]") {
   check_everywhere([](const setup& s, const decision& d) {
-    return !d.identity || (d.action == action::share && d.reasons.empty() &&
-                           s.source.same_framework && s.wanted.copy != copy_policy::always);
+    if (!d.identity) return true;
+    const bool no_stream = s.wanted.refused_stream.has_value() && needs_cuda(s.where.type);
+    return d.blockers == (no_stream ? reason_set(why::stream) : reason_set()) &&
+           (d.action == action::refuse) == no_stream && d.reasons.empty() &&
+           s.source.same_framework && s.wanted.copy != copy_policy::always;
   });
 }
 

@@ -73,8 +73,11 @@ def listed(name):
         ("core_sources", "dlpack_bridge/*.cpp"),
         ("python_headers python_internal_headers", "dlpack_bridge/python/*.hpp"),
         ("python_sources", "dlpack_bridge/python/*.cpp"),
+        ("cuda_headers cuda_internal_headers", "dlpack_bridge/cuda/*.hpp"),
+        ("cuda_sources", "dlpack_bridge/cuda/*.cpp"),
         ("torch_headers", "dlpack_bridge/adapters/torch*.hpp"),
         ("torch_sources", "dlpack_bridge/adapters/torch*.cpp"),
+        ("pybind11_headers", "dlpack_bridge/adapters/pybind11*.hpp"),
         ("bindings_sources", "bindings/*.cpp"),
     ],
 )

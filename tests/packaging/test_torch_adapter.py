@@ -76,8 +76,9 @@ def program(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def sanitized_program(tmp_path_factory):
-    if not (ASAN_TREE / "build.ninja").exists():
-        pytest.fail("build/asan is missing: make cpp-asan")
+    if not (ASAN_TREE / "build.ninja").exists():  # as the Makefile configures it
+        tools = [f"-DCMAKE_MAKE_PROGRAM={TOOLS / 'ninja'}", f"-DPython_EXECUTABLE={sys.executable}"]
+        run(TOOLS / "cmake", "-S", ROOT, "--preset", "asan", *tools)
     targets = ["dlpack_bridge", "dlpack_bridge_cuda", "fake_cuda"]
     run(TOOLS / "cmake", "--build", ASAN_TREE, "--target", *targets)
     (driver,) = ASAN_TREE.rglob("libcuda.so.1")
@@ -122,7 +123,7 @@ def test_program_holds(program):
 
 def test_program_references_no_cuda(program):
     symbols = run("nm", "--undefined-only", "--demangle", program)
-    assert "c10::impl::device_guard_impl_registry" in symbols
+    assert "at::_ops::" in symbols
     assert [line for line in symbols.splitlines() if "cuda" in line.lower()] == []
 
 

@@ -231,6 +231,24 @@ def test_torch_is_told_who_uses_its_memory():
     assert block in [torch_array(VALUES, p).storage.block for _ in range(2)]
 
 
+def test_torch_cannot_protect_the_memory_of_others():
+    """`Tensor.record_stream` does nothing for what torch did not allocate: the hub waits itself."""
+    p, c = stream_of(), stream_of()
+    x = raw.array(VALUES, p)
+    address = x.address
+    with on_torch(p):
+        t = db.to_torch(x, stream=p)
+        a = db.asarray(t)
+        y = raw.consume(a, c)
+        assert y.use() == VALUES
+    del x, t, a, y
+    assert db.stats().pending_releases > 0
+    again = raw.array([9, 9, 9, 9], p)
+    assert again.address != address
+    driver.run(0)
+    db.collect(wait=True)
+
+
 def test_torch_is_not_told_of_its_own_stream():
     p = stream_of()
     x = torch_array(VALUES, p)

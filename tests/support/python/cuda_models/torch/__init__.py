@@ -78,6 +78,11 @@ class _C:
         return cuda.current_stream(index).cuda_stream
 
 
+class UntypedStorage:
+    def __init__(self, *, resizable):
+        self.resizable = lambda: resizable
+
+
 class Tensor(model.DeviceArray):
     __module__ = "torch"
     __torch_dispatch__ = _C._disabled_torch_dispatch_impl
@@ -143,6 +148,10 @@ class Tensor(model.DeviceArray):
         return model.read_on_host(self).tolist()
 
     # ---- memory -----------------------------------------------------------------------------------
+
+    def untyped_storage(self):
+        """Memory of others cannot be resized: from_blob sets no allocator."""
+        return UntypedStorage(resizable=not isinstance(self.storage, FOREIGN))
 
     def record_stream(self, stream):
         """CUDACachingAllocator::recordStream returns at once for memory of others (it compares
