@@ -729,7 +729,8 @@ TEST_CASE("identity has no reasons, and no blockers but a stream that it cannot 
           "[negotiation][property]") {
   check_everywhere([](const setup& s, const decision& d) {
     if (!d.identity) return true;
-    const bool no_stream = s.wanted.refused_stream.has_value() && needs_cuda(s.where.type);
+    const bool on_device = s.source.has_device && needs_cuda(s.where.type);
+    const bool no_stream = s.wanted.refused_stream.has_value() && on_device;
     return d.blockers == (no_stream ? reason_set(why::stream) : reason_set()) &&
            (d.action == action::refuse) == no_stream && d.reasons.empty() &&
            s.source.same_framework && s.wanted.copy != copy_policy::always;
