@@ -116,15 +116,25 @@ class type_caster<dlpack_bridge::array<T, Rank, Tags...>> {
   operator type&&() && { return std::move(*value_); }
 
  private:
-  static void build(void* place, dlpack_bridge::checked_view&& taken) {
+  // Only a function that writes to device memory has something to tell afterwards.
+  static constexpr bool writes_on_device =
+      !type::form().read_only && type::form().place != dlpack_bridge::memory_place::cpu;
+  struct nothing_to_tell {};
+
+  static void build(void* place, dlpack_bridge::checked_view&& taken, bool unaware) {
     auto* self = static_cast<type_caster*>(place);
     self->keep_ = taken.keep;
+    if constexpr (writes_on_device) {
+      if (unaware) self->writes_.expect(taken.view.device(), taken.stream);
+    }
     self->value_.emplace(std::move(taken));
   }
 
   std::optional<type> value_;
   // A function without the GIL drops its parameters before the caster, which has it, is destroyed.
   dlpack_bridge::shared_owner keep_;
+  [[no_unique_address]] std::conditional_t<writes_on_device, dlpack_bridge::python::unseen_writes,
+                                           nothing_to_tell> writes_;
 };
 
 template <>

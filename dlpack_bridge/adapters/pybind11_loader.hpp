@@ -43,7 +43,8 @@ class type_caster<array_argument<Argument>> : public make_caster<Argument> {
 
 /// The first overload of the function that a record belongs to; null when nobody can tell.
 inline const function_record* first_overload(const function_record& func) {
-  if (!func.scope || func.name == nullptr) return func.sibling ? nullptr : &func;
+  const bool named = func.name != nullptr && *func.name != '\0';  // accessors of properties are not
+  if (!func.scope || !named) return func.sibling ? nullptr : &func;
   const object found = getattr(func.scope, func.name, none());
   const handle function = get_function(found);
   if (!function || !PyCFunction_Check(function.ptr())) return nullptr;
@@ -127,9 +128,10 @@ class argument_loader<Args...> : public argument_loader<carried_argument<Args>..
     (add_mismatch<Args>(wrong, call, Is), ...);
     if (wrong.empty()) return;  // another argument is at fault: pybind11 says so
     const bool overloaded = head->next != nullptr;
-    std::string text = std::string(call.func.name == nullptr ? "" : call.func.name) +
-                       (overloaded ? "(): no overload takes these arguments. The last one:"
-                                   : "(): incompatible array arguments:") +
+    const std::string name = call.func.name == nullptr ? "" : call.func.name;
+    std::string text = (name.empty() ? name : name + "(): ") +
+                       (overloaded ? "no overload takes these arguments. The last one:"
+                                   : "incompatible array arguments:") +
                        wrong + "\nThe following argument types are supported:";
     int number = 0;
     for (const function_record* it = head; it != nullptr; it = it->next) {

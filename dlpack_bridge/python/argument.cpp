@@ -24,14 +24,34 @@ std::string type_words(PyObject* x) {
   return result.starts_with("builtins.") ? result.substr(9) : result;
 }
 
-checked_view checked(inbound& in, outbound&& out) {
-  return {.view = out.view,
-          .keep = shared_owner(std::move(out.keep)),
-          .stream = out.stream,
+checked_view checked(const inbound& in, const tensor_view& view, owner keep, stream_handle stream) {
+  return {.view = view,
+          .keep = shared_owner(std::move(keep)),
+          .stream = stream,
           .origin = {static_cast<std::uint32_t>(in.desc.source), in.desc.view.device()}};
 }
 
+// Host memory under its own label needs no order, no loan and no other view: `hand_over` in short.
+bool is_as_it_is(const inbound& in, const decision& decided) noexcept {
+  return !decided.copies_here && decided.device.type == kDLCPU && !in.desc.driver.answers() &&
+         in.desc.view.device() == decided.device;
+}
+
 }  // namespace
+
+unseen_writes::~unseen_writes() {
+  if (!stream_.known()) return;
+  const stream_handle everybody = *stream_handle::from_protocol(kDLCUDA, 1);
+  stream_state legacy{.handle = everybody};
+  try {
+    cuda_backend()->look_at(where_, legacy);
+    // While a blocking stream captures, nothing may be put on the legacy stream.
+    if (legacy.capture == capture_kind::none) {
+      cuda_backend()->order(where_, everybody, where_, stream_);
+    }
+  } catch (...) {  // a failing driver fails the next call as well
+  }
+}
 
 parameter::parameter(const array_form& form)
     : form_(form), row_{.holds = capabilities_of(form), .ready = true},
@@ -43,19 +63,28 @@ parameter::parameter(const array_form& form)
 
 bool parameter::take(PyObject* x, bool may_convert, build_function build,
                      void* place) const noexcept {
-  if (entry_of(Py_TYPE(x)) == nullptr) return false;
   if (state().late.load(std::memory_order_relaxed) != nullptr) drain_late_releases();
+  const type_entry* entry = entry_of(Py_TYPE(x));
+  if (entry == nullptr) return false;
   const requirements& wanted = may_convert ? converted_ : plain_;
   try {
     inbound in(x, row_);
+    in.entry = entry;
     in.mode = look::hold;
     decision decided;
     if (!decide(in, wanted, decided) || !fits(form_, in.desc, decided, may_convert)) return false;
     ref record;
     const bool traced = state().active_traces.load(std::memory_order_relaxed) != 0;
     if (traced && !make_record(in, wanted, decided, record)) return false;
-    extent room[64];
-    build(place, checked(in, hand_over(in, wanted, decided, room)));
+    if (is_as_it_is(in, decided)) {
+      build(place, checked(in, in.desc.view, in.row->take(in), {}), false);
+    } else {
+      extent room[64];
+      outbound out = hand_over(in, wanted, decided, room);
+      const bool unaware = in.desc.streams.producer_unknown && !decided.copies_here;
+      build(place, checked(in, out.view, std::move(out.keep), out.stream),
+            unaware && cuda_backend() != nullptr);
+    }
     if (traced) tell_traces(record);
     return true;
   } catch (...) {

@@ -108,7 +108,7 @@ stream_handle stream_of_use(const inbound& in, const requirements& wanted, devic
 }
 
 bool decide(inbound& in, const requirements& wanted, decision& decided) {
-  in.entry = entry_of(Py_TYPE(in.object));
+  if (in.entry == nullptr) in.entry = entry_of(Py_TYPE(in.object));
   if (in.entry == nullptr) {
     if (!PyErr_Occurred()) raise_not_an_array(in.object);
     return false;

@@ -35,7 +35,8 @@ struct inbound {
 
   PyObject* object;                   ///< borrowed: the caller holds it
   const target_row& target;           ///< where it goes
-  const type_entry* entry = nullptr;  ///< valid until foreign code runs: the cache may move on
+  /// Found by `decide` when nobody has; valid until foreign code runs: the cache may move on.
+  const type_entry* entry = nullptr;
   const source_row* row = nullptr;
   look mode = look::take;
   description desc;

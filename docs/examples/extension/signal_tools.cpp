@@ -15,6 +15,7 @@ using dlpack_bridge::c_contiguous;
 using dlpack_bridge::converting;
 using dlpack_bridge::dynamic;
 using dlpack_bridge::managed_tensor;
+using dlpack_bridge::share;
 
 namespace {
 
@@ -43,8 +44,7 @@ double norm(array<const double, dynamic, converting> x) {
 auto relu(array<const float> x) {
   std::vector<float> result(x.begin(), x.end());
   for (float& value : result) value = std::max(value, 0.0F);
-  const std::vector<dlpack_bridge::extent> shape(x.shape().begin(), x.shape().end());
-  return like(x, share(std::move(result), std::span(shape)));
+  return like(x, share(std::move(result), x.shape()));
 }
 
 // A moved vector becomes a NumPy array without a copy, and dies with it.

@@ -3,6 +3,7 @@
 import atexit
 import functools
 import importlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from dlpack_bridge import config
 
 SOURCES = Path(__file__).parent / "caster"
 TOOLS = Path(sys.executable).parent
+BUILT = "DLPACK_BRIDGE_CASTER_LAB"  # names the folder
 
 
 def run(*command):
@@ -37,9 +39,11 @@ def build(folder):
 
 @functools.cache
 def module():
-    """The module; built when the first test file asks for it."""
-    folder = tempfile.TemporaryDirectory(prefix="caster_lab_")
-    atexit.register(folder.cleanup)
-    build(folder.name)
-    sys.path.insert(0, folder.name)
+    """The module; built when the first test file asks for it, and left to processes started later."""
+    if BUILT not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="caster_lab_")
+        atexit.register(folder.cleanup)
+        build(folder.name)
+        os.environ[BUILT] = folder.name
+    sys.path.insert(0, os.environ[BUILT])
     return importlib.import_module("caster_lab")

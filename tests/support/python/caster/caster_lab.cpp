@@ -13,6 +13,7 @@
 #include "caster_lab.hpp"
 #include <dlpack_bridge/adapters/pybind11.hpp>
 #include <dlpack_bridge/counters.hpp>
+#include <dlpack_bridge/exchange.hpp>
 
 namespace py = pybind11;
 using namespace dlpack_bridge;
@@ -69,6 +70,18 @@ void add_arguments(py::module_& m) {
       py::arg("points"));
   m.def("scalar", [](array<const float, 0> x) { return x(); });
   m.def("on_gpu", [](array<float, dynamic, on_cuda> x) { return facts(x); }, py::arg("x"));
+
+  m.def("run_on_gpu",
+        [](array<float, dynamic, on_cuda> x, const py::function& body) { return body(facts(x)); });
+  m.def("read_on_gpu", [](array<const float, dynamic, on_cuda> x, const py::function& body) {
+    return body(facts(x));
+  });
+  m.def("result_on_gpu", [](array<const float, 1, on_cuda> x, const py::function& body) {
+    array<float, 1, on_cuda> made(make_tensor({x.size()}, float32, x.device(), x.stream_number()));
+    body(facts(x), facts(made));
+    return like(x, made);
+  });
+  m.def("copied_to_host", [](array<const float, dynamic, converting> x) { return sum<float>(x); });
 
   m.def("convert", [](array<const float, dynamic, converting> x) { return facts(x); });
   m.def("convert_rows", [](array<const float, 2, c_contiguous, converting> x) { return facts(x); });

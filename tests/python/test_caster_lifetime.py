@@ -1,0 +1,141 @@
+"""How long arguments live, and who may drop them."""
+
+import gc
+import sys
+import threading
+import weakref
+
+import caster_build
+import numpy as np
+import pytest
+import torch
+from checks import live, settle
+from producers import Producer, export
+
+lab = caster_build.module()
+
+
+class Watched(np.ndarray):
+    """A NumPy array that can be referred to weakly under its own name."""
+
+
+def watched():
+    a = np.arange(4, dtype="float32").view(Watched)
+    return a, weakref.ref(a)
+
+
+def test_an_argument_is_not_kept_beyond_the_call():
+    a, alive = watched()
+    lab.sum(a)
+    lab.sum_without_gil(a)
+    del a
+    gc.collect()
+    assert alive() is None
+
+
+def test_a_copy_keeps_it():
+    a, alive = watched()
+    lab.keep(a)
+    del a
+    gc.collect()
+    assert alive() is not None
+    assert lab.sum_of_kept() == 6
+    lab.drop_kept()
+    gc.collect()
+    assert alive() is None
+
+
+@pytest.mark.parametrize("make", [lambda a: a, torch.from_numpy, lambda a: Producer(export(a))])
+def test_a_kept_argument_may_be_dropped_on_a_thread_without_python(make):
+    before = live()
+    a = np.arange(4, dtype="float32")
+    count = sys.getrefcount(a)
+    lab.keep(make(a))
+    gc.collect()
+    assert lab.sum_of_kept() == 6
+    lab.drop_kept_elsewhere()
+    settle()
+    assert sys.getrefcount(a) == count
+    assert live() == before
+
+
+def test_a_tensor_is_kept_with_its_memory():
+    t = torch.arange(4, dtype=torch.float32)
+    lab.keep(t[1:])
+    del t
+    gc.collect()
+    assert lab.sum_of_kept() == 6
+    lab.drop_kept()
+
+
+def test_a_converted_argument_lives_as_long_as_it_is_used():
+    source = export([1, 2], "int64")
+    assert lab.sum_converted(Producer(source)) == 3
+    gc.collect()
+    assert (source.exports, source.deleter_calls) == (1, 1)
+
+
+def test_functions_may_release_the_gil():
+    a = np.zeros(200_000, "float32")
+    results = []
+
+    def work():
+        for _ in range(20):
+            results.append(lab.sum_without_gil(a))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [0.0] * 80
+    lab.scale_without_gil(a, 2)
+    settle()
+
+
+def test_references_are_dropped_at_once_without_the_gil_and_beside_other_threads():
+    stop = threading.Event()
+    other = threading.Thread(target=stop.wait)
+    other.start()
+    try:
+        a, alive = watched()
+        lab.sum_without_gil(a)
+        del a
+        assert alive() is None  # nothing waits for a later holder of the GIL
+    finally:
+        stop.set()
+        other.join()
+
+
+@pytest.mark.parametrize(
+    ("function", "error"), [(lab.fail, RuntimeError), (lab.fail_without_gil, IndexError)]
+)
+def test_an_exception_of_the_body_drops_the_argument(function, error):
+    a, alive = watched()
+    with pytest.raises(error):
+        function(a)
+    del a
+    gc.collect()
+    assert alive() is None
+
+
+def test_threads_share_a_parameter():
+    a, b = np.ones(1000, "float32"), torch.ones(1000)
+    wrong = []
+
+    def work(x):
+        for _ in range(200):
+            if lab.sum(x) != 1000:
+                wrong.append(x)
+            try:
+                lab.sum(3)
+            except TypeError:
+                continue
+            wrong.append(3)
+
+    threads = [threading.Thread(target=work, args=(x,)) for x in (a, b, a, b)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
