@@ -13,8 +13,8 @@ bool rank_fits(const array_form& form, const tensor_view& view) noexcept {
 }
 
 bool extents_fit(const array_form& form, const tensor_view& view) noexcept {
-  for (std::int32_t i = 0; form.extents != nullptr && i < form.rank; ++i) {
-    if (form.extents[i] != dynamic && form.extents[i] != view.shape(i)) return false;
+  for (std::size_t i = 0; i < form.extents.size(); ++i) {
+    if (form.extents[i] != dynamic && form.extents[i] != view.shape()[i]) return false;
   }
   return true;
 }
@@ -79,7 +79,7 @@ void add_shape_mismatches(std::vector<reason>& all, const array_form& form, cons
   if (!rank_fits(form, s.view)) {
     add(expected(axes_text(form.rank), axes_text(s.view.ndim())));
   } else if (!extents_fit(form, s.view)) {
-    add(expected("shape " + extents_text(form.extents, form.rank),
+    add(expected("shape " + extents_text(form.extents.data(), form.rank),
                  extents_text(s.view.shape().data(), s.view.ndim())));
   }
   if (s.has_layout && !column_major_fits(form, s)) {

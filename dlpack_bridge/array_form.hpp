@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -34,7 +35,7 @@ struct array_form {
   std::string_view name;  ///< "array[const float32, 2, c_contiguous]"
   dlpack_bridge::dtype dtype;
   std::int32_t rank = dynamic;
-  const extent* extents = nullptr;  ///< `rank` of them; null: any
+  std::span<const extent> extents;  ///< `rank` of them; empty: any
   memory_order order = memory_order::any;
   memory_place place = memory_place::cpu;
   bool read_only = false;  ///< const elements: never written
@@ -92,7 +93,7 @@ managed_tensor fit(managed_tensor t, const array_form& form);
 
 /// Whether every array of `from` is one of `to`, constness aside.
 constexpr bool is_wider(const array_form& to, const array_form& from) noexcept {
-  return (to.rank == dynamic || to.rank == from.rank) && to.extents == nullptr &&
+  return (to.rank == dynamic || to.rank == from.rank) && to.extents.empty() &&
          (to.order == memory_order::any || to.order == from.order) &&
          (to.place == memory_place::any || to.place == from.place);
 }
@@ -107,7 +108,7 @@ struct array_tags {
   memory_order order = memory_order::any;
   memory_place place = memory_place::cpu;
   bool converts = false;
-  const extent* extents = nullptr;
+  std::span<const extent> extents;
   std::int32_t rank = dynamic;  ///< of `shape`
   int orders = 0, places = 0, conversions = 0, shapes = 0, strangers = 0;
 
@@ -123,7 +124,7 @@ struct array_tags {
   }
   template <extent... Extents>
   constexpr void read(std::type_identity<shape<Extents...>>) noexcept {
-    extents = extents_of_shape<Extents...>.data();
+    extents = extents_of_shape<Extents...>;
     rank = static_cast<std::int32_t>(sizeof...(Extents));
     ++shapes;
   }
@@ -161,10 +162,10 @@ constexpr form_name name_of(const array_form& form) noexcept {
   form_name name;
   name += form.read_only ? std::string_view("array[const ") : std::string_view("array[");
   name += dtype_names[static_cast<int>(id_of(form.dtype))];
-  if (form.extents != nullptr) {
+  if (!form.extents.empty()) {
     for (std::int32_t i = 0; i < form.rank; ++i) {
       name += std::string_view(i == 0 ? ", (" : ", ");
-      name += form.extents[i];
+      name += form.extents[static_cast<std::size_t>(i)];
     }
     name += std::string_view(form.rank == 1 ? ",)" : ")");
   } else if (form.rank >= 0) {
