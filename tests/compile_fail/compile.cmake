@@ -16,6 +16,7 @@ endif()
 if(NOT failed)
   message(FATAL_ERROR "${SOURCE} compiles")
 endif()
+string(REPLACE ";" "," output "${output}")  # one message is one entry of the list
 string(REGEX MATCHALL "[^\n]*error: [^\n]*" errors "${output}")
 list(LENGTH errors count)
 if(NOT count EQUAL 1 OR NOT errors MATCHES "${EXPECTED}")
