@@ -60,7 +60,7 @@ class array {
   static_assert(Rank >= dynamic, "array: a rank is 0 or more, or dynamic");
   static_assert(
       !tags.converts || std::is_const_v<T>,
-      "array: only const elements can be converted; what is written into a converted copy "
+      "array: only const elements can be converted: what is written into a converted copy "
       "would be lost");
   static_assert(!tags.converts || tags.order != memory_order::f,
                 "array: a conversion makes row-major memory, never column-major");
@@ -189,7 +189,7 @@ class array {
     requires(std::is_convertible_v<T*, typename M::data_handle_type> &&
              (static_rank == dynamic || M::rank() == static_cast<std::size_t>(static_rank)))
   operator M() const {
-    return M(data_, mapping<M>());
+    return M(data_, mapping<M>(std::make_index_sequence<M::rank()>()));
   }
 
  private:
@@ -206,33 +206,38 @@ class array {
     else return iterator(data_, shape(), strides(), position);
   }
 
-  template <class M>
-  typename M::mapping_type mapping() const {
+  // Each library has an array type of its own for extents and strides: both are named as they are used.
+  template <class M, std::size_t... Axes>
+  typename M::mapping_type mapping(std::index_sequence<Axes...>) const {
     using index = typename M::index_type;
-    const auto refuse = [] {
-      throw std::invalid_argument("array: the mdspan has another rank, extent or layout");
-    };
-    if (static_cast<std::size_t>(ndim()) != M::rank()) refuse();
-    std::array<index, M::rank()> sizes{}, steps{};
-    for (std::size_t i = 0; i < M::rank(); ++i) {
-      if (!std::in_range<index>(shape()[i]) || !std::in_range<index>(strides()[i])) refuse();
-      sizes[i] = static_cast<index>(shape()[i]);
-      steps[i] = static_cast<index>(strides()[i]);
-      const auto fixed = M::extents_type::static_extent(i);
-      if (fixed != static_cast<decltype(fixed)>(-1) && std::cmp_not_equal(fixed, sizes[i]))
-        refuse();
-    }
     using mapping_type = typename M::mapping_type;
-    const typename M::extents_type extents(sizes);
-    if constexpr (std::is_constructible_v<mapping_type, decltype(extents), decltype(steps)>) {
-      return mapping_type(extents, steps);
+    if (static_cast<std::size_t>(ndim()) != M::rank()) refuse_mdspan();
+    (check_axis<M>(Axes), ...);
+    const typename M::extents_type extents(static_cast<index>(shape()[Axes])...);
+    if constexpr (requires(const mapping_type& strided) { strided.strides(); }) {
+      using strides_type = std::remove_cvref_t<decltype(std::declval<mapping_type>().strides())>;
+      return mapping_type(extents, strides_type{static_cast<index>(strides()[Axes])...});
     } else {
       const mapping_type made(extents);
-      for (std::size_t i = 0; i < M::rank(); ++i) {
-        if (sizes[i] > 1 && size() > 0 && made.stride(i) != steps[i]) refuse();
-      }
+      const auto differs = [&](std::size_t axis) {
+        return shape()[axis] > 1 && std::cmp_not_equal(made.stride(axis), strides()[axis]);
+      };
+      if (!empty() && (differs(Axes) || ...)) refuse_mdspan();
       return made;
     }
+  }
+
+  template <class M>
+  void check_axis(std::size_t axis) const {
+    using index = typename M::index_type;
+    const auto fixed = M::extents_type::static_extent(axis);
+    const bool any = fixed == static_cast<decltype(fixed)>(-1);
+    const bool fits = std::in_range<index>(shape()[axis]) && std::in_range<index>(strides()[axis]);
+    if (!fits || !(any || std::cmp_equal(fixed, shape()[axis]))) refuse_mdspan();
+  }
+
+  [[noreturn]] static void refuse_mdspan() {
+    throw std::invalid_argument("array: the mdspan has another rank, extent or layout");
   }
 
   T* data_ = nullptr;

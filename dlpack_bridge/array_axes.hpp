@@ -1,7 +1,7 @@
 #pragma once
 
-#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <span>
 #include <vector>
 
@@ -9,6 +9,19 @@
 #include <dlpack_bridge/tensor_view.hpp>
 
 namespace dlpack_bridge {
+
+/// Copies shape and strides; strides that mean nothing are rewritten.
+inline void copy_axes(const tensor_view& view, extent* to_shape, extent* to_strides) noexcept {
+  const std::span<const extent> shape = view.shape();
+  const extent* const strides = view.strides();
+  bool all_count = strides != nullptr;
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    to_shape[i] = shape[i];
+    if (strides != nullptr) to_strides[i] = strides[i];
+    all_count = all_count && shape[i] > 1;
+  }
+  if (!all_count) canonical_strides(shape, strides, to_strides);
+}
 
 /// Shape and strides of a typed view. A view without strides is row-major; strides of axes of extent
 /// 1 and of empty arrays are rewritten, as everywhere in the hub.
@@ -18,8 +31,7 @@ class array_axes {
   constexpr array_axes() noexcept = default;
   /// Precondition: the view has `Rank` axes.
   explicit array_axes(const tensor_view& view) noexcept {
-    std::ranges::copy(view.shape(), shape_.begin());
-    canonical_strides(view.shape(), view.strides(), strides_.data());
+    copy_axes(view, shape_.data(), strides_.data());
   }
 
   std::span<const extent, Rank> shape() const noexcept { return shape_; }
@@ -37,9 +49,7 @@ class array_axes<-1> {
   array_axes() noexcept = default;
   explicit array_axes(const tensor_view& view)
       : ndim_(static_cast<std::size_t>(view.ndim())), large_(ndim_ > most_inline ? 2 * ndim_ : 0) {
-    extent* const to = values();
-    std::ranges::copy(view.shape(), to);
-    canonical_strides(view.shape(), view.strides(), to + ndim_);
+    copy_axes(view, values(), values() + ndim_);
   }
 
   std::span<const extent> shape() const noexcept { return {values(), ndim_}; }

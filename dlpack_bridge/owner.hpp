@@ -97,6 +97,13 @@ class shared_owner {
   }
 
   explicit operator bool() const noexcept { return kept_ != nullptr; }
+  /// True when this is the only copy: nobody else can make one.
+  bool is_last() const noexcept {
+    return kept_ != nullptr && kept_->copies.load(std::memory_order_acquire) == 1;
+  }
+  /// Gives what is kept to all copies that were made of an empty owner. Precondition: not yet called,
+  /// made from an empty owner.
+  void fill(owner keep) noexcept { kept_->keep = std::move(keep); }
 
  private:
   struct shared {

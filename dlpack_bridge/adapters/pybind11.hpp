@@ -85,7 +85,8 @@ inline handle result_or_throw(PyObject* result) {
 }
 
 template <class T, int Rank, class... Tags>
-class type_caster<dlpack_bridge::array<T, Rank, Tags...>> {
+class type_caster<dlpack_bridge::array<T, Rank, Tags...>>
+    : private dlpack_bridge::python::argument_loan {
   using type = dlpack_bridge::array<T, Rank, Tags...>;
 
  public:
@@ -100,7 +101,7 @@ class type_caster<dlpack_bridge::array<T, Rank, Tags...>> {
   }
 
   bool load(handle source, bool convert) {
-    if (parameter().take(source.ptr(), convert, build, this)) return true;
+    if (parameter().take(source.ptr(), convert, *this, build, this)) return true;
     if (PyErr_Occurred() != nullptr) throw error_already_set();
     return false;
   }
@@ -116,25 +117,11 @@ class type_caster<dlpack_bridge::array<T, Rank, Tags...>> {
   operator type&&() && { return std::move(*value_); }
 
  private:
-  // Only a function that writes to device memory has something to tell afterwards.
-  static constexpr bool writes_on_device =
-      !type::form().read_only && type::form().place != dlpack_bridge::memory_place::cpu;
-  struct nothing_to_tell {};
-
-  static void build(void* place, dlpack_bridge::checked_view&& taken, bool unaware) {
-    auto* self = static_cast<type_caster*>(place);
-    self->keep_ = taken.keep;
-    if constexpr (writes_on_device) {
-      if (unaware) self->writes_.expect(taken.view.device(), taken.stream);
-    }
-    self->value_.emplace(std::move(taken));
+  static void build(void* place, dlpack_bridge::checked_view&& taken) {
+    static_cast<type_caster*>(place)->value_.emplace(std::move(taken));
   }
 
-  std::optional<type> value_;
-  // A function without the GIL drops its parameters before the caster, which has it, is destroyed.
-  dlpack_bridge::shared_owner keep_;
-  [[no_unique_address]] std::conditional_t<writes_on_device, dlpack_bridge::python::unseen_writes,
-                                           nothing_to_tell> writes_;
+  std::optional<type> value_;  // destroyed before the loan, which sees whether copies are left
 };
 
 template <>

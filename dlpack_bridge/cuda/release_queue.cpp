@@ -178,7 +178,9 @@ std::int64_t release_queue::collect(bool wait) noexcept {
     went += sweep(wait ? caller::waiting_collector : caller::collector);
     if (!wait || inside_release) return went;
     std::unique_lock lock(mutex_);
+    const bool alone = in_hand_ == 0;
     settled_.wait(lock, [this] { return in_hand_ == 0; });
+    if (!alone) continue;  // what another thread judged may be out of date: a capture has ended
     bool left = false;
     for (const loan_record* r = pending_.first; r != nullptr; r = r->next) left |= !r->parked;
     if (!left) return went;

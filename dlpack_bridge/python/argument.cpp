@@ -1,5 +1,6 @@
 #include <dlpack_bridge/python/argument.hpp>
 
+#include <array>
 #include <stdexcept>
 
 #include <dlpack_bridge/array_form.hpp>
@@ -24,33 +25,68 @@ std::string type_words(PyObject* x) {
   return result.starts_with("builtins.") ? result.substr(9) : result;
 }
 
-checked_view checked(const inbound& in, const tensor_view& view, owner keep, stream_handle stream) {
-  return {.view = view,
-          .keep = shared_owner(std::move(keep)),
-          .stream = stream,
-          .origin = {static_cast<std::uint32_t>(in.desc.source), in.desc.view.device()}};
-}
-
 // Host memory under its own label needs no order, no loan and no other view: `hand_over` in short.
 bool is_as_it_is(const inbound& in, const decision& decided) noexcept {
   return !decided.copies_here && decided.device.type == kDLCPU && !in.desc.driver.answers() &&
          in.desc.view.device() == decided.device;
 }
 
-}  // namespace
+// Whether the object itself is all that keeps the memory alive.
+bool lives_in_object(const inbound& in) noexcept {
+  return !in.held && !in.capsule &&
+         (in.row == &numpy_source || in.row == &torch_source || in.row == &array_source);
+}
 
-unseen_writes::~unseen_writes() {
-  if (!stream_.known()) return;
+// Blocks of earlier calls, without an owner, for the next ones. The GIL guards them.
+class spare_blocks {
+ public:
+  shared_owner take() { return count_ == 0 ? shared_owner(owner()) : std::move(blocks_[--count_]); }
+  void put(shared_owner block) noexcept {
+    if (count_ < blocks_.size()) blocks_[count_++] = std::move(block);
+  }
+
+ private:
+  std::array<shared_owner, 8> blocks_;
+  std::size_t count_ = 0;
+};
+
+spare_blocks& spares() noexcept {
+  static spare_blocks all;
+  return all;
+}
+
+// Makes later work on the legacy default stream come after what is on `stream` now.
+void order_default_stream(device where, stream_handle stream) noexcept {
   const stream_handle everybody = *stream_handle::from_protocol(kDLCUDA, 1);
   stream_state legacy{.handle = everybody};
   try {
-    cuda_backend()->look_at(where_, legacy);
+    cuda_backend()->look_at(where, legacy);
     // While a blocking stream captures, nothing may be put on the legacy stream.
     if (legacy.capture == capture_kind::none) {
-      cuda_backend()->order(where_, everybody, where_, stream_);
+      cuda_backend()->order(where, everybody, where, stream);
     }
   } catch (...) {  // a failing driver fails the next call as well
   }
+}
+
+}  // namespace
+
+const shared_owner& argument_loan::borrow(PyObject* object) {
+  object_ = object;
+  keep_ = spares().take();
+  return keep_;
+}
+
+const shared_owner& argument_loan::hold(owner keep) {
+  keep_ = shared_owner(std::move(keep));
+  return keep_;
+}
+
+void argument_loan::settle() noexcept {
+  if (unseen_.known()) order_default_stream(where_, unseen_);
+  if (object_ == nullptr) return;
+  if (keep_.is_last()) spares().put(std::move(keep_));
+  else keep_.fill(own_object(object_));
 }
 
 parameter::parameter(const array_form& form)
@@ -61,7 +97,13 @@ parameter::parameter(const array_form& form)
   row_.holds.carries_order = cuda_backend() != nullptr;
 }
 
-bool parameter::take(PyObject* x, bool may_convert, build_function build,
+// A producer that knows the stream orders its own later work; a copy is nobody else's.
+bool parameter::has_unseen_writes(const inbound& in, const decision& decided) const noexcept {
+  return !form_.read_only && !decided.copies_here && in.desc.streams.producer_unknown &&
+         in.desc.driver.answers();
+}
+
+bool parameter::take(PyObject* x, bool may_convert, argument_loan& loan, build_function build,
                      void* place) const noexcept {
   if (state().late.load(std::memory_order_relaxed) != nullptr) drain_late_releases();
   const type_entry* entry = entry_of(Py_TYPE(x));
@@ -76,14 +118,15 @@ bool parameter::take(PyObject* x, bool may_convert, build_function build,
     ref record;
     const bool traced = state().active_traces.load(std::memory_order_relaxed) != 0;
     if (traced && !make_record(in, wanted, decided, record)) return false;
+    const array_origin origin{static_cast<std::uint32_t>(in.desc.source), in.desc.view.device()};
     if (is_as_it_is(in, decided)) {
-      build(place, checked(in, in.desc.view, in.row->take(in), {}), false);
+      const shared_owner& keep = lives_in_object(in) ? loan.borrow(x) : loan.hold(in.row->take(in));
+      build(place, {in.desc.view, keep, {}, origin});
     } else {
       extent room[64];
       outbound out = hand_over(in, wanted, decided, room);
-      const bool unaware = in.desc.streams.producer_unknown && !decided.copies_here;
-      build(place, checked(in, out.view, std::move(out.keep), out.stream),
-            unaware && cuda_backend() != nullptr);
+      if (has_unseen_writes(in, decided)) loan.expect_writes(out.view.device(), out.stream);
+      build(place, {out.view, loan.hold(std::move(out.keep)), out.stream, origin});
     }
     if (traced) tell_traces(record);
     return true;

@@ -8,24 +8,39 @@
 
 namespace dlpack_bridge::python {
 
-/// What a function may have written to device memory whose producer does not know the stream. When this
-/// is dropped, after the function, later work on the legacy default stream waits for it, and so does
-/// that on every blocking stream. Does not synchronise.
-class unseen_writes {
+/// What holds for an argument during its call, and what is done when the function has returned. Made
+/// and dropped with the GIL; dropped after the argument itself.
+///
+/// The caller keeps the objects that it passes alive until the function has returned. So an argument
+/// takes no reference of its own; one that outlives the call gets it then.
+class argument_loan {
  public:
-  unseen_writes() noexcept = default;
-  unseen_writes(const unseen_writes&) = delete;
-  unseen_writes& operator=(const unseen_writes&) = delete;
-  ~unseen_writes();
+  argument_loan() noexcept = default;
+  argument_loan(const argument_loan&) = delete;
+  argument_loan& operator=(const argument_loan&) = delete;
+  ~argument_loan() {
+    if (keep_) settle();
+  }
 
-  void expect(device where, stream_handle stream) noexcept {
+  /// The argument lives as long as its object.
+  const shared_owner& borrow(PyObject* object);
+  /// The argument lives as long as `keep`. This copy makes sure that a function without the GIL is not
+  /// the one that drops it.
+  const shared_owner& hold(owner keep);
+  /// The function may write to device memory on a stream that the producer does not know. Afterwards
+  /// later work on the legacy default stream waits for it, and so does that on every blocking stream.
+  void expect_writes(device where, stream_handle stream) noexcept {
     where_ = where;
-    stream_ = stream;
+    unseen_ = stream;
   }
 
  private:
+  void settle() noexcept;
+
+  shared_owner keep_;
+  PyObject* object_ = nullptr;
   device where_;
-  stream_handle stream_;
+  stream_handle unseen_;
 };
 
 /// A parameter that takes arrays: its form as a target of the road, which gives a typed view instead of
@@ -35,19 +50,21 @@ class parameter {
   /// @throws std::runtime_error with a Python error set when the hub cannot be initialised
   explicit parameter(const array_form& form);
 
-  /// Makes the C++ array from what was taken; the view is borrowed for the call. `unaware`: the
-  /// producer does not know the stream that the array is ordered on.
-  using build_function = void (*)(void* place, checked_view&& taken, bool unaware);
+  /// Makes the C++ array from what was taken; the view is borrowed for the call.
+  using build_function = void (*)(void* place, checked_view&& taken);
 
   /// The whole road for one argument. Copies only where the form converts and `may_convert`. False
   /// when the array does not fit, or, with a Python error set, when an exception must pass through.
-  bool take(PyObject* x, bool may_convert, build_function build, void* place) const noexcept;
+  bool take(PyObject* x, bool may_convert, argument_loan& loan, build_function build,
+            void* place) const noexcept;
 
   /// What is wrong with an argument: what was expected, and everything that was found. Looks again,
   /// takes nothing. Empty when the argument fits, or with a Python error set.
   std::string mismatch(PyObject* x, bool may_convert) const noexcept;
 
  private:
+  bool has_unseen_writes(const inbound& in, const decision& decided) const noexcept;
+
   const array_form& form_;
   target_row row_;
   requirements plain_;      ///< what the form asks for when nothing may be converted

@@ -245,6 +245,21 @@ TEST_CASE("a shared owner releases with its last copy", "[owner]") {
   CHECK(released == 1);
 }
 
+TEST_CASE("copies that were made of an empty owner can be given one", "[owner]") {
+  int released = 0;
+  {
+    shared_owner one{owner()};
+    CHECK(one.is_last());
+    const shared_owner two = one;
+    CHECK_FALSE(one.is_last());
+    one.fill(counting(released));
+    one = shared_owner();
+    CHECK(two.is_last());
+    CHECK(released == 0);
+  }
+  CHECK(released == 1);
+}
+
 TEST_CASE("copies of a shared owner may be dropped on any threads", "[owner]") {
   int released = 0;
   {

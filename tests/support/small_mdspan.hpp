@@ -19,7 +19,9 @@ class extents {
     constexpr std::array<std::size_t, sizeof...(Extents)> all{Extents...};
     return all[axis];
   }
-  constexpr explicit extents(const std::array<Index, sizeof...(Extents)>& sizes) : sizes_(sizes) {}
+  template <class... Sizes>
+    requires(sizeof...(Sizes) == sizeof...(Extents))
+  constexpr explicit extents(Sizes... sizes) : sizes_{static_cast<Index>(sizes)...} {}
   constexpr Index extent(std::size_t axis) const { return sizes_[axis]; }
 
  private:
@@ -32,6 +34,7 @@ struct layout_stride {
    public:
     using strides_type = std::array<typename Extents::index_type, Extents::rank()>;
     mapping(const Extents& sizes, const strides_type& steps) : sizes_(sizes), steps_(steps) {}
+    const strides_type& strides() const { return steps_; }
     auto stride(std::size_t axis) const { return steps_[axis]; }
     const Extents& sizes() const { return sizes_; }
 
