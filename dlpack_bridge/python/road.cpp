@@ -133,18 +133,18 @@ void judge(inbound& in, const requirements& wanted, decision& decided) {
 
 outbound hand_over(inbound& in, const requirements& wanted, const decision& decided, extent* room) {
   // Taken first: while the GIL is away nobody else may consume or free what is read. What a copy
-  // leaves of it is dropped with the GIL.
-  owner keep = in.row->take(in);
+  // leaves of it is dropped with the GIL, after the result was wrapped.
+  outbound out;
+  out.rest = in.row->take(in);
   loan_sides sides{keep_stream(wanted), in.listener};
   const bool long_copy = decided.copies_here && decided.nbytes >= gil_free_copy_bytes;
-  outbound out;
   if (long_copy || decided.host_waits) {
     const without_gil released;
     static_cast<handed_over&>(out) =
-        dlpack_bridge::hand_over(in.desc, decided, keep, std::move(sides), room);
+        dlpack_bridge::hand_over(in.desc, decided, out.rest, std::move(sides), room);
   } else {
     static_cast<handed_over&>(out) =
-        dlpack_bridge::hand_over(in.desc, decided, keep, std::move(sides), room);
+        dlpack_bridge::hand_over(in.desc, decided, out.rest, std::move(sides), room);
   }
   // Only what device memory is shared with can write to it on a stream.
   const bool renews = in.row->renew != nullptr && in.desc.driver.answers();

@@ -33,8 +33,8 @@ struct inbound {
   /// (KeyboardInterrupt, MemoryError and the like); it is set again then.
   bool refuse_producer_error();
 
-  PyObject* object;                   ///< borrowed: the caller holds it
-  const target_row& target;           ///< where it goes
+  PyObject* object;          ///< borrowed: the caller holds it
+  const target_row& target;  ///< where it goes
   /// Found by `decide` when nobody has; valid until foreign code runs: the cache may move on.
   const type_entry* entry = nullptr;
   const source_row* row = nullptr;
@@ -67,6 +67,7 @@ struct source_row {
 
 /// What a target wraps.
 struct outbound : handed_over {
+  owner rest;  ///< what a copy left of its source, from which the view may borrow its shape
   PyObject* source = nullptr;  ///< borrowed; whoever may write to shared device memory
 };
 

@@ -1,5 +1,9 @@
 """`copy=`: None shares or copies with a reason, False shares or raises, True never overlaps."""
 
+import os
+import subprocess
+import sys
+
 import isolated
 import numpy as np
 import pytest
@@ -196,3 +200,23 @@ def test_a_tensor_of_the_hub_cannot_be_resized_and_its_clone_can(copy):
     with pytest.raises(RuntimeError, match="resiz"):
         t.resize_(100)
     assert t.clone().resize_(100).shape == (100,)
+
+
+def test_a_copy_keeps_its_shape_when_the_source_goes():
+    """The shape is read from the producer's memory, which is freed once the copy is made; the C
+    library fills freed memory here."""
+    code = """if True:
+        import numpy as np
+        import dlpack_bridge as db
+
+        held = db.asarray(np.arange(6.0).reshape(2, 3))
+        for to in ("array", "numpy", "torch"):
+            made = db.convert(held.__dlpack__(max_version=(1, 3)), to, copy=True)
+            assert tuple(made.shape) == (2, 3), made.shape
+    """
+    fill = {"MALLOC_PERTURB_": "85", "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
+    environment = {**os.environ, **fill}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")

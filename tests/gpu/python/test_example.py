@@ -11,6 +11,8 @@ def test_the_handoff_orders_two_streams(capsys):
     runpy.run_path(str(EXAMPLE), run_name="__main__")
     text = capsys.readouterr().out
     assert "array -> torch: share" in text
-    consumer, producer = re.search(r"^stream (0x\w+) waits for stream (0x\w+)$", text, re.M).groups()
+    consumer, producer = re.search(
+        r"^stream (0x\w+) waits for stream (0x\w+)$", text, re.M
+    ).groups()
     assert consumer != producer
     assert text.endswith("shared: True\nvalues: 42.0 to 42.0\n")
