@@ -60,8 +60,8 @@ struct loan {
 struct device_backend {
   driver_status (*status)() noexcept;
   /// Fills in the device a stream belongs to and whether it captures; without a stream it only tells
-  /// whether the device exists. One or two cheap driver calls; never disturbs a capture. `where` is a CUDA device (managed memory counts as its device).
-  /// Says what failed instead of throwing.
+  /// whether the device exists. A few cheap driver calls; never disturbs a capture. `where` is a CUDA
+  /// device (managed memory counts as its device). Says what failed instead of throwing.
   driver_status (*look_at)(device where, stream_state& stream) noexcept;
   /// The device and kind of memory behind an address: CUDA, managed or pinned; the CPU for memory
   /// that the driver does not know.
