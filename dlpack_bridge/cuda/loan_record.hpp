@@ -40,7 +40,6 @@ struct loan_record {
   use_listener listener;
   std::vector<reader> readers;
   std::size_t position = 0;     ///< in the table of living loans
-  bool parked = false;          ///< pending, and no stream says when it will be due
   loan_record* next = nullptr;  ///< in the free list, or among the pending
 };
 

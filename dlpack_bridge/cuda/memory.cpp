@@ -11,6 +11,7 @@
 #include <dlpack_bridge/cuda/block_cache.hpp>
 #include <dlpack_bridge/cuda/context.hpp>
 #include <dlpack_bridge/cuda/handshake.hpp>
+#include <dlpack_bridge/cuda/release_queue.hpp>
 #include <dlpack_bridge/cuda/staging.hpp>
 #include <dlpack_bridge/cuda/stream.hpp>
 
@@ -49,6 +50,7 @@ outcome release(const driver_api& api, device_memory& memory) noexcept {
   try {
     const placed_stream home = place(api, memory.where.id, memory.home);
     if (home.context == nullptr) return outcome::lost;
+    if (!may_use_streams()) return outcome::later;
     const context_guard current(api, home.context);
     if (captures(api, home, memory.home)) return outcome::later;
     if (!memory.block) {
@@ -66,7 +68,7 @@ outcome release(const driver_api& api, device_memory& memory) noexcept {
   }
 }
 
-/// Memory that a capture keeps from being released.
+/// Memory that waits for the end of a capture, or for a thread that may use its stream.
 struct held_up {
   std::mutex mutex;
   device_memory* first = nullptr;
@@ -265,10 +267,12 @@ void abandon(owner memory) noexcept {
   if (auto* last = new (std::nothrow) abandoned{std::move(memory), first}) first = last;
 }
 
+void release_held_memory() noexcept {
+  if (const driver_api* api = driver()) release_what_was_held_up(*api);
+}
+
 void trim() noexcept {
-  const driver_api* api = driver();
-  if (api == nullptr) return;
-  release_what_was_held_up(*api);
+  release_held_memory();
   release_staging();
   free_kept_blocks();
 }

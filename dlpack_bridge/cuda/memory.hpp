@@ -29,7 +29,11 @@ device locate(const void* address);
 /// Keeps memory to the end of the process, since nobody knows who still uses it. Counts as leaked.
 void abandon(owner memory) noexcept;
 
-/// Gives memory that is kept for the next user back to the driver. May synchronise; a capture on
+/// Gives memory back to its pool that a capture held up, or that fell due on a thread without
+/// streams. Does not synchronise.
+void release_held_memory() noexcept;
+
+/// Does that, and gives memory that is kept for the next user back to the driver. May synchronise; a capture on
 /// the device may not survive it.
 void trim() noexcept;
 

@@ -55,6 +55,7 @@ std::int64_t collect(bool wait) {
   if (driver() == nullptr) return 0;
   const std::int64_t went = releases().collect(wait);
   if (wait) trim();
+  else release_held_memory();
   return went;
 }
 

@@ -22,6 +22,7 @@ constexpr std::chrono::microseconds shortest_nap{50};
 constexpr std::chrono::microseconds longest_nap{5000};
 
 thread_local bool inside_release = false;
+thread_local bool on_queue_thread = false;
 
 void finish(void* object) noexcept {
   auto& record = *static_cast<loan_record*>(object);
@@ -56,29 +57,57 @@ loan_record* release_queue::chain::pop() noexcept {
 
 void release_queue::release(loan_record& record) noexcept {
   ask_listener(record);
-  switch (settle(record)) {
-    case verdict::due: finish(&record); return;
-    case verdict::waiting: record.parked = false; break;
-    case verdict::parked: record.parked = true; break;
-    case verdict::lost: abandon(record); return;
+  const verdict v = may_use_streams() ? settle(record) : ask_again(record);
+  if (v == verdict::due) {
+    finish(&record);
+  } else {
+    if (v != verdict::lost) count_pending(1);
+    const std::lock_guard lock(mutex_);
+    keep(record, v);
   }
-  count_pending(1);
-  enqueue(record);
+  if (may_use_streams() && !inside_release) retry_parked();
 }
 
-void release_queue::enqueue(loan_record& record) noexcept {
-  const std::lock_guard lock(mutex_);
-  const bool sleeping = pending_.length == 0;
-  pending_.append(record);
+// Under the lock. What is lost is never given back, and its record is kept so that nothing reachable
+// from it dies.
+void release_queue::keep(loan_record& record, verdict v) noexcept {
+  if (v == verdict::lost) {
+    active_counters().leaked.fetch_add(1, std::memory_order_relaxed);
+    abandoned_.append(record);
+    return;
+  }
+  if (v == verdict::parked) {
+    parked_.append(record);
+    parked_by_queue_ += on_queue_thread;
+    return;
+  }
+  waiting_.append(record);
   if (!has_thread_) start_thread();
-  if (sleeping) wake_.notify_one();
+  if (waiting_.length == 1) wake_.notify_one();
 }
 
-// Its memory is never given back, and the record is kept so that nothing reachable from it dies.
-void release_queue::abandon(loan_record& record) noexcept {
-  active_counters().leaked.fetch_add(1, std::memory_order_relaxed);
-  const std::lock_guard lock(mutex_);
-  abandoned_.append(record);
+// From the front, until one is still held up: that one goes to the back, so that a capture that never
+// ends holds up no other, and a release costs one look.
+void release_queue::retry_parked() noexcept {
+  for (;;) {
+    loan_record* record = nullptr;
+    {
+      const std::lock_guard lock(mutex_);
+      record = parked_.pop();
+      if (record == nullptr) return;
+      ++in_hand_;
+    }
+    const verdict v = settle(*record);
+    if (v == verdict::due) finish(record);
+    if (v == verdict::due || v == verdict::lost) count_pending(-1);
+    {
+      const std::lock_guard lock(mutex_);
+      if (v != verdict::due) keep(*record, v);
+      --in_hand_;
+    }
+    settled_.notify_all();
+    if (v == verdict::parked) return;
+  }
 }
 
 // Without a thread the releases wait for the next one that is pending, or for `collect`.
@@ -97,20 +126,21 @@ void release_queue::start_thread() noexcept {
 }
 
 void release_queue::run() noexcept {
+  on_queue_thread = true;
   auto nap = shortest_nap;
   std::unique_lock lock(mutex_);
   while (!stopped_) {
-    if (pending_.length == 0) {
+    if (waiting_.length == 0) {
       nap = shortest_nap;
-      wake_.wait(lock, [this] { return stopped_.load() || pending_.length != 0; });
+      wake_.wait(lock, [this] { return stopped_.load() || waiting_.length != 0; });
     }
     wake_.wait_for(lock, nap, [this] { return stopped_.load(); });
     if (stopped_) return;
-    const std::int64_t before = pending_.length;
+    const std::int64_t before = waiting_.length;
     lock.unlock();
     const std::int64_t went = sweep(caller::queue_thread);
     lock.lock();
-    const bool progress = went != 0 || pending_.length > before;
+    const bool progress = went != 0 || waiting_.length > before;
     nap = progress ? shortest_nap : std::min(2 * nap, longest_nap);
   }
 }
@@ -118,7 +148,7 @@ void release_queue::run() noexcept {
 verdict release_queue::judge(loan_record& record, caller who) noexcept {
   if (who == caller::queue_thread) {
     const std::lock_guard lock(calls_);
-    return stopped_ ? verdict::parked : settle(record);
+    return stopped_ ? verdict::waiting : ask_again(record);
   }
   const verdict first = settle(record);
   if (first != verdict::waiting || who != caller::waiting_collector) return first;
@@ -126,9 +156,9 @@ verdict release_queue::judge(loan_record& record, caller who) noexcept {
   return wait_for_readers(record) ? settle(record) : verdict::parked;
 }
 
-void release_queue::let_go(loan_record& record, caller who) noexcept {
+void release_queue::let_go(loan_record& record) noexcept {
   const release_runner runner = runner_.load(std::memory_order_acquire);
-  if (who == caller::queue_thread && runner != nullptr) {
+  if (on_queue_thread && runner != nullptr) {
     count_pending(-1);
     runner(owner(&record, finish));
   } else {
@@ -138,32 +168,28 @@ void release_queue::let_go(loan_record& record, caller who) noexcept {
 }
 
 std::int64_t release_queue::sweep(caller who) noexcept {
-  chain taken, due, rest;
+  chain taken, due;
   {
     const std::lock_guard lock(mutex_);
-    std::swap(taken, pending_);
+    std::swap(taken, waiting_);
+    if (who != caller::queue_thread) {
+      while (loan_record* const record = parked_.pop()) taken.append(*record);
+    }
     in_hand_ += taken.length;
   }
-  const std::int64_t seen = taken.length;
   while (loan_record* const record = taken.pop()) {
     const verdict v = judge(*record, who);
-    record->parked = v == verdict::parked;
     if (v == verdict::due) {
       due.append(*record);
-    } else if (v == verdict::lost) {
-      abandon(*record);
-      count_pending(-1);
-    } else {
-      rest.append(*record);
+      continue;
     }
+    if (v == verdict::lost) count_pending(-1);
+    const std::lock_guard lock(mutex_);
+    keep(*record, v);
+    --in_hand_;
   }
   const std::int64_t went = due.length;
-  {
-    const std::lock_guard lock(mutex_);
-    while (loan_record* const record = rest.pop()) pending_.append(*record);
-    in_hand_ -= seen - went;
-  }
-  while (loan_record* const record = due.pop()) let_go(*record, who);
+  while (loan_record* const record = due.pop()) let_go(*record);
   {
     const std::lock_guard lock(mutex_);
     in_hand_ -= went;
@@ -174,16 +200,17 @@ std::int64_t release_queue::sweep(caller who) noexcept {
 
 std::int64_t release_queue::collect(bool wait) noexcept {
   std::int64_t went = 0;
+  std::unique_lock lock(mutex_);
   for (;;) {
+    const std::uint64_t parked_before = parked_by_queue_;
+    lock.unlock();
     went += sweep(wait ? caller::waiting_collector : caller::collector);
     if (!wait || inside_release) return went;
-    std::unique_lock lock(mutex_);
+    lock.lock();
     const bool alone = in_hand_ == 0;
     settled_.wait(lock, [this] { return in_hand_ == 0; });
-    if (!alone) continue;  // what another thread judged may be out of date: a capture has ended
-    bool left = false;
-    for (const loan_record* r = pending_.first; r != nullptr; r = r->next) left |= !r->parked;
-    if (!left) return went;
+    // What another thread judged may be out of date: a capture has ended.
+    if (alone && waiting_.length == 0 && parked_by_queue_ == parked_before) return went;
   }
 }
 
@@ -195,6 +222,8 @@ void release_queue::stop() noexcept {
   const std::lock_guard lock(mutex_);
   wake_.notify_all();
 }
+
+bool may_use_streams() noexcept { return !on_queue_thread; }
 
 release_queue& releases() noexcept {
   static immortal<release_queue> queue;

@@ -10,9 +10,10 @@
 
 namespace dlpack_bridge::cuda {
 
-/// Releases loans, now or when their readers are through. What has to wait is looked after by a
-/// thread that starts with the first such release and sleeps while there is none. Any thread may
-/// call; no owner is released under a lock.
+/// Releases loans, now or when their readers are through. What waits for events is looked after by a
+/// thread that starts with the first such release and sleeps while there is none; it touches no
+/// stream. What a capture holds up is tried again by the threads of the program, at their next
+/// release or `collect`. Any thread may call; no owner is released under a lock.
 class release_queue {
  public:
   using release_runner = void (*)(owner due) noexcept;
@@ -43,23 +44,29 @@ class release_queue {
 
   std::int64_t sweep(caller who) noexcept;
   verdict judge(loan_record& record, caller who) noexcept;
-  void let_go(loan_record& record, caller who) noexcept;
-  void abandon(loan_record& record) noexcept;
-  void enqueue(loan_record& record) noexcept;
+  void let_go(loan_record& record) noexcept;
+  void keep(loan_record& record, verdict v) noexcept;
+  void retry_parked() noexcept;
   void start_thread() noexcept;
   void run() noexcept;
 
   std::mutex mutex_;
   std::condition_variable wake_;     // of the queue's thread
   std::condition_variable settled_;  // of collectors that wait for other threads
-  chain pending_;
+  chain waiting_;                    // for events
+  chain parked_;                     // for the end of a capture
   chain abandoned_;
-  std::int64_t in_hand_ = 0;  // taken from `pending_` by a sweep that is under way
+  std::uint64_t parked_by_queue_ = 0;  // what the queue's thread dropped last and could not settle
+  std::int64_t in_hand_ = 0;           // taken from `waiting_` or `parked_` by a thread at work
   bool has_thread_ = false;
   std::mutex calls_;  // held by the queue's thread while it calls the driver
   std::atomic<bool> stopped_{false};
   std::atomic<release_runner> runner_{nullptr};
 };
+
+/// Whether this is a thread of the program. The queue's own thread uses no stream: a capture might
+/// begin at that moment.
+bool may_use_streams() noexcept;
 
 /// The queue of this process.
 release_queue& releases() noexcept;

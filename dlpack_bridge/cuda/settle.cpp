@@ -50,8 +50,8 @@ bool captures(const driver_api& api, const placed_stream& stream, stream_handle 
   return state_of(api, stream, handle).capture != capture_kind::none;
 }
 
-// Both functions answer for one reader, and say on which device they are when a call fails. They are
-// repeated as long as the answer is `parked`, so what they did before must do no harm.
+// These functions answer for one reader, and say on which device they are when a call fails. They
+// are repeated as long as the answer is `parked`, so what they did before must do no harm.
 
 verdict make_home_wait(const driver_api& api, const placed_stream& home, reader& r, int& device) {
   const placed_stream at = reach(api, r.stream);
@@ -65,14 +65,6 @@ verdict make_home_wait(const driver_api& api, const placed_stream& home, reader&
 }
 
 verdict ask(const driver_api& api, reader& r) {
-  if (!r.done) {
-    const placed_stream at = reach(api, r.stream);
-    if (at.context == nullptr) return verdict::due;
-    if (captures(api, at, r.stream.stream)) return verdict::parked;
-    pooled_event mark(api, at);
-    record(api, mark.get(), at);
-    r.done = std::move(mark);
-  }
   // A capture of this or another thread forbids queries, though ours is about no captured work.
   const relaxed_capture relaxed(api);
   try {
@@ -82,6 +74,18 @@ verdict ask(const driver_api& api, reader& r) {
     if (e.code() == CUDA_ERROR_CAPTURED_EVENT) r.done.discard();
     throw;
   }
+}
+
+verdict record_and_ask(const driver_api& api, reader& r) {
+  if (!r.done) {
+    const placed_stream at = reach(api, r.stream);
+    if (at.context == nullptr) return verdict::due;
+    if (captures(api, at, r.stream.stream)) return verdict::parked;
+    pooled_event mark(api, at);
+    record(api, mark.get(), at);
+    r.done = std::move(mark);
+  }
+  return ask(api, r);
 }
 
 template <class Step>
@@ -122,7 +126,7 @@ verdict settle(loan_record& record) noexcept {
   const driver_api* api = driver();
   if (api == nullptr) return verdict::lost;
   if (!home.stream.known() || home.stream.no_sync()) {
-    return for_each_reader(record, [&](reader& r, int&) { return ask(*api, r); });
+    return for_each_reader(record, [&](reader& r, int&) { return record_and_ask(*api, r); });
   }
   if (is_lost(home.device)) return verdict::due;
   try {
@@ -134,6 +138,13 @@ verdict settle(loan_record& record) noexcept {
   } catch (...) {
     return verdict_of(std::current_exception(), home.device);
   }
+}
+
+verdict ask_again(loan_record& record) noexcept {
+  const driver_api* api = driver();
+  if (api == nullptr) return verdict::lost;
+  return for_each_reader(record,
+                         [&](reader& r, int&) { return r.done ? ask(*api, r) : verdict::parked; });
 }
 
 bool wait_for_readers(loan_record& record) noexcept {
