@@ -7,6 +7,7 @@ import runpy
 import warnings
 from pathlib import Path
 
+import caster_build
 import dlpack_lab as lab
 import numpy as np
 import pytest
@@ -185,16 +186,29 @@ def test_a_consumed_capsule_of_the_tables_is_consumed():
 # ---- code ----------------------------------------------------------------------------------------
 
 
-def code_blocks(path):
-    return re.findall(r"^```python\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL)
+def code_blocks(path, language="python"):
+    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL)
 
 
 def is_a_signature(block):
     return bool(re.fullmatch(r"[\w.]+\((?:.*, )?[/*](?:, .*)?\)\n|[\w.]+\([\w, =]*\)\n", block))
 
 
+def build_extension_of(path, folder):
+    """A page with a CMake project shows all of it: the blocks of C++ are its one source file."""
+    (project,) = code_blocks(path, "cmake")
+    (source,) = re.findall(r"MODULE (\w+\.cpp)", project)
+    folder.mkdir()
+    (folder / "CMakeLists.txt").write_text(project)
+    (folder / source).write_text("\n".join(code_blocks(path, "cpp")))
+    caster_build.build(folder, folder)
+
+
 @page
-def test_the_code_of_a_page_runs_from_top_to_bottom(path, tmp_path, capfd):
+def test_the_code_of_a_page_runs_from_top_to_bottom(path, tmp_path, monkeypatch, capfd):
+    if path.name == "cpp.md":
+        build_extension_of(path, tmp_path / "extension")
+        monkeypatch.syspath_prepend(tmp_path / "extension")
     script = tmp_path / f"{path.stem}.py"
     script.write_text("\n".join(b for b in code_blocks(path) if not is_a_signature(b)))
     runpy.run_path(str(script))
@@ -220,7 +234,8 @@ def anchors(path):
 
 @page
 def test_every_link_within_the_repository_leads_somewhere(path):
-    for target in re.findall(r"\]\(([^)]+)\)", path.read_text()):
+    prose = re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)]+)\)", prose):
         if target.startswith("https://"):
             continue
         file, _, anchor = target.partition("#")

@@ -1,4 +1,5 @@
-"""The extension `caster_lab`, built against the installed package with the CMake of this Python."""
+"""Extensions built against the installed package with the CMake of this Python: `caster_lab`, and
+what the page for C++ authors consists of."""
 
 import atexit
 import functools
@@ -26,10 +27,10 @@ def run(*command):
         raise RuntimeError(f"{command}\n{done.stdout}{done.stderr}")
 
 
-def build(folder):
-    """Builds into `folder`, which then holds the module."""
+def build(sources, folder):
+    """Builds the project in `sources` into `folder`, which then holds the module."""
     run(
-        TOOLS / "cmake", "-S", SOURCES, "-B", folder, "-G", "Ninja",
+        TOOLS / "cmake", "-S", sources, "-B", folder, "-G", "Ninja",
         f"-DCMAKE_MAKE_PROGRAM={TOOLS / 'ninja'}", "-DCMAKE_BUILD_TYPE=Release",
         f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
         f"-Ddlpack_bridge_DIR={config.cmakedir()}",
@@ -43,7 +44,7 @@ def module():
     if BUILT not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="caster_lab_")
         atexit.register(folder.cleanup)
-        build(folder.name)
+        build(SOURCES, folder.name)
         os.environ[BUILT] = folder.name
     sys.path.insert(0, os.environ[BUILT])
     return importlib.import_module("caster_lab")
