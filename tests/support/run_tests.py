@@ -1,6 +1,7 @@
 """Runs test suites one after the other and ends with one summary for all.
 
-    run_tests.py [--ctest NAME=BUILD_FOLDER[:LABELS]]... [--pytest NAME=FOLDER[,FOLDER]]...
+    run_tests.py [--ctest NAME=BUILD_FOLDER]... [--pytest NAME=FOLDER[,FOLDER]]...
+                 [--asan-pytest NAME=PACKAGES:TESTS]...
 
 A skipped test counts as failed unless its reason is in ALLOWED_SKIPS: what can run, runs. The last
 line is ``total: N passed, M failed, K skipped``; the exit code is 1 when anything failed.
@@ -75,13 +76,16 @@ def skip_reason(case: ElementTree.Element) -> str:
     return (said.group(1) if said else message).strip()
 
 
-def run_command(name: str, command: list[str], report_option: str) -> Suite:
+def run_command(
+    name: str, command: list[str], report_option: str, environment: dict[str, str] | None = None
+) -> Suite:
     report = REPORTS / f"{re.sub('[^A-Za-z0-9]+', '-', name)}.xml"
     report.unlink(missing_ok=True)
     command = [*command, f"{report_option}={report}"]
     print(f"\n\033[1m==> {name}: {' '.join(command)}\033[0m", flush=True)
     suite = Suite(name)
-    suite.read(report, subprocess.run(command, cwd=ROOT, check=False).returncode)
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **(environment or {})}, check=False)
+    suite.read(report, done.returncode)
     return suite
 
 
@@ -94,6 +98,29 @@ def run_ctest(name: str, folder: str) -> Suite:
 def run_pytest(name: str, folders: str) -> Suite:
     # The console script: "python -m pytest" would put the root on sys.path.
     return run_command(name, [str(TOOLS / "pytest"), *folders.split(",")], "--junit-xml")
+
+
+def runtime_of(sanitizer: str) -> str:
+    compiler = os.environ.get("CXX", "g++")
+    command = [*compiler.split(), f"-print-file-name=lib{sanitizer}.so"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def run_asan_pytest(name: str, where: str) -> Suite:
+    """With a package that was built with the sanitizers, in a Python that was not: their runtimes are
+    loaded first. Extensions that the tests build get them as well. Python itself leaks."""
+    packages, tests = where.split(":")
+    environment = {
+        "PYTHONPATH": str(ROOT / packages),
+        "PYTHONMALLOC": "malloc",
+        "LD_PRELOAD": f"{runtime_of('asan')} {runtime_of('ubsan')}",
+        "ASAN_OPTIONS": "detect_leaks=0:verify_asan_link_order=0",
+        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+        "CMAKE_BUILD_TYPE": "Debug",
+        "CXXFLAGS": "-fsanitize=address,undefined -fno-sanitize-recover=all -O1",
+    }
+    command = [str(TOOLS / "pytest"), *tests.split()]
+    return run_command(name, command, "--junit-xml", environment)
 
 
 def summarise(suites: list[Suite]) -> int:
@@ -116,6 +143,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ctest", action="append", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--pytest", action="append", default=[], metavar="NAME=FOLDERS")
+    parser.add_argument("--asan-pytest", action="append", default=[], metavar="NAME=PACKAGES:TESTS")
     arguments = parser.parse_args()
 
     REPORTS.mkdir(parents=True, exist_ok=True)
@@ -123,6 +151,7 @@ def main() -> int:
         old.unlink()
     suites = [run_ctest(*entry.split("=", 1)) for entry in arguments.ctest]
     suites += [run_pytest(*entry.split("=", 1)) for entry in arguments.pytest]
+    suites += [run_asan_pytest(*entry.split("=", 1)) for entry in arguments.asan_pytest]
     return summarise(suites)
 
 

@@ -31,7 +31,8 @@ def build(sources, folder):
     """Builds the project in `sources` into `folder`, which then holds the module."""
     run(
         TOOLS / "cmake", "-S", sources, "-B", folder, "-G", "Ninja",
-        f"-DCMAKE_MAKE_PROGRAM={TOOLS / 'ninja'}", "-DCMAKE_BUILD_TYPE=Release",
+        f"-DCMAKE_MAKE_PROGRAM={TOOLS / 'ninja'}",
+        f"-DCMAKE_BUILD_TYPE={os.environ.get('CMAKE_BUILD_TYPE', 'Release')}",
         f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
         f"-Ddlpack_bridge_DIR={config.cmakedir()}",
     )  # fmt: skip
