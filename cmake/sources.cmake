@@ -27,8 +27,10 @@ set(dlpack_bridge_core_headers
     tensor_view.hpp
     version.hpp)
 set(dlpack_bridge_core_internal_headers
+    copy_arithmetic.hpp
     copy_blocks.hpp
     copy_float8.hpp
+    copy_instructions.hpp
     copy_kernels.hpp
     copy_move.hpp
     copy_ops.hpp
@@ -44,6 +46,7 @@ set(dlpack_bridge_core_sources
     capabilities.cpp
     copy.cpp
     copy_blocks.cpp
+    copy_instructions.cpp
     copy_kernels.cpp
     copy_move.cpp
     copy_plan.cpp
@@ -227,6 +230,8 @@ set(dlpack_bridge_test_stems
     array
     capabilities
     copy
+    copy_instructions
+    copy_threads
     counters
     device
     device_backend

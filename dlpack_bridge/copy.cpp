@@ -3,13 +3,16 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
+#include <dlpack_bridge/copy_arithmetic.hpp>
 #include <dlpack_bridge/copy_blocks.hpp>
 #include <dlpack_bridge/copy_move.hpp>
 #include <dlpack_bridge/copy_plan.hpp>
 #include <dlpack_bridge/copy_road.hpp>
+#include <dlpack_bridge/copy_stream.hpp>
 #include <dlpack_bridge/copy_threads.hpp>
 
 // The road of a copy: the layouts become a plan (copy_plan), the types become a road of steps
@@ -95,7 +98,8 @@ int axis_to_cut(const copy_plan& plan, extent parts) noexcept {
 bool is_worth_streaming(const strided_block& shape, extent count, extent from_size,
                         extent to_size) noexcept {
   if (is_transposed(shape)) return count * to_size >= bytes_worth_streaming_transposed;
-  return 2 * to_size >= from_size && count * (from_size + to_size) >= bytes_worth_streaming;
+  const extent read = std::min(std::max(std::abs(shape.from_step), from_size), cache_line);
+  return 2 * to_size >= read && count * (read + to_size) >= bytes_worth_streaming;
 }
 
 /// Copies a planned array along a road, with threads where it is large.
@@ -109,6 +113,8 @@ void run(copy_plan plan, const road& way, extent from_size, extent to_size) {
   const bool streaming = is_worth_streaming(shape, count, from_size, to_size);
   const block_copier copy_block(way, from_size, to_size, shape, streaming);
   const auto copy_plan_part = [&](const copy_plan& part) {
+    std::optional<plain_arithmetic> here;
+    if (way.size > 0) here.emplace();
     for_each_block(part, row_axis, copy_block);
     copy_block.finish();
   };

@@ -30,9 +30,17 @@ bool can_copy(dtype from, dtype to) noexcept;
 /// Copies host memory element by element from any layout to any layout of the same shape and
 /// converts the element type as NumPy's `astype(casting="unsafe")` does (bfloat16 and float8 as
 /// ml_dtypes does): round to nearest even, no double rounding, complex to real drops the imaginary
-/// part, anything to bool is `!= 0` (NaN is true). Float to integer out of range or NaN gives one
-/// documented result per pair (see copy.cpp). Does not touch Python, needs no GIL, allocates
-/// nothing but thread stacks. Precondition: `can_copy`, the memory does not overlap.
+/// part, anything to bool is `!= 0` (NaN is true).
+///
+/// Float to integer where C++ leaves the result open is what NumPy gives on x86-64, for every
+/// processor, length and layout. The value is truncated to int32 when the target has 8 or 16 bits or
+/// is int32, else to int64; NaN and what does not fit there become the smallest int32 or int64; the
+/// result wraps to the target. uint64 takes values from 2^63 to 2^64 as they are, larger ones give 0.
+/// From float8, as in ml_dtypes, NaN gives 0 and infinities give the limits of the target.
+///
+/// Results do not depend on the rounding mode or on flushed subnormals of the calling thread. Does
+/// not touch Python, needs no GIL, and allocates nothing. From a megabyte on other threads help (see
+/// copy_threads.hpp). Precondition: `can_copy`, the memory does not overlap.
 void copy(const extent* shape, std::int32_t ndim, const strided_memory& from,
           const strided_memory& to, element_change change = {});
 

@@ -9,11 +9,15 @@ namespace dlpack_bridge::detail {
 namespace {
 
 /// A buffer of one tile; the four that a conversion may need fit the first-level cache.
-constexpr extent buffer_bytes = 8192;
+constexpr extent buffer_bytes = 12288;
 
-/// A transposed tile reads whole cache lines and writes two at a time.
+/// A transposed tile reads whole cache lines and writes two at a time, of at least so many rows and
+/// columns. Where the lines are at hand a wider one saves work; where they are not, fewer pages do.
 constexpr extent tile_bytes_read = 64;
 constexpr extent tile_bytes_written = 128;
+constexpr extent fewest_rows = 16;
+constexpr extent fewest_columns = 64;
+constexpr extent fewest_streamed_columns = 32;
 
 /// Rows shorter than this are cheaper to gather than to convert one by one.
 constexpr extent short_row = 16;
@@ -30,10 +34,24 @@ struct alignas(64) buffer {
   std::byte bytes[buffer_bytes];
 };
 
+extent place_in_line(const std::byte* p) noexcept {
+  return static_cast<extent>(reinterpret_cast<std::uintptr_t>(p) % cache_line);
+}
+
 /// Elements before the first one at the start of a cache line; 0 when there is none.
 extent elements_to_next_line(const std::byte* p, extent itemsize) noexcept {
-  const auto bytes = static_cast<extent>(-reinterpret_cast<std::uintptr_t>(p) % cache_line);
+  const extent bytes = (cache_line - place_in_line(p)) % cache_line;
   return bytes % itemsize == 0 ? bytes / itemsize : 0;
+}
+
+strided_block part_of(const strided_block& block, extent row, extent rows, extent column,
+                      extent columns) noexcept {
+  strided_block part = block;
+  part.from += row * block.from_row + column * block.from_step;
+  part.to += row * block.to_row + column * block.to_step;
+  part.rows = rows;
+  part.count = columns;
+  return part;
 }
 
 }  // namespace
@@ -43,7 +61,7 @@ block_copier::block_copier(const road& way, extent from_itemsize, extent to_item
     : steps_(way.size), from_size_(from_itemsize), to_size_(to_itemsize),
       streaming_(streaming && can_stream() && shape.to_step == to_itemsize),
       transposed_(is_transposed(shape)) {
-  const kernel_table& table = kernels();
+  const kernel_table& table = kernels_of(instructions());
   for (int i = 0; i < steps_; ++i) {
     kernels_[i] = table[way.steps[i].operation];
     units_[i] = way.steps[i].units;
@@ -55,17 +73,32 @@ block_copier::block_copier(const road& way, extent from_itemsize, extent to_item
 void block_copier::choose_tile(const strided_block& shape) noexcept {
   const extent elements = std::max<extent>(buffer_bytes / std::max(from_size_, to_size_), 1);
   if (transposed_) {
-    tile_rows_ = std::max<extent>(tile_bytes_read / from_size_, 1);
-    tile_columns_ = std::max<extent>(tile_bytes_written / to_size_, 1);
-    // Where one side is shorter than that the other one may be longer.
-    if (shape.rows < tile_rows_) tile_columns_ = elements / shape.rows;
-    if (shape.count < tile_columns_) tile_rows_ = elements / shape.count;
+    choose_transposed_tile(shape, elements);
   } else {
     tile_columns_ = std::min(shape.count, elements / 2);
     tile_rows_ = elements / 2 / tile_columns_;
   }
   tile_rows_ = std::clamp<extent>(tile_rows_, 1, shape.rows);
   tile_columns_ = std::clamp<extent>(tile_columns_, 1, shape.count);
+}
+
+void block_copier::choose_transposed_tile(const strided_block& shape, extent elements) noexcept {
+  const extent fewest = streaming_ ? fewest_streamed_columns : fewest_columns;
+  tile_columns_ = std::max(tile_bytes_written / to_size_, fewest);
+  // Rows that follow one another are one long row where tiles take them whole.
+  const bool one_row = shape.to_row == shape.count * to_size_;
+  if (streaming_ && one_row && fewest_rows * shape.count <= elements) tile_columns_ = shape.count;
+  const bool whole_lines = shape.to_row % cache_line == 0 || shape.count <= tile_columns_;
+  overlap_ = streaming_ && !whole_lines ? cache_line / to_size_ : 0;
+  tile_rows_ = std::max(tile_bytes_read / from_size_, fewest_rows);
+  tile_rows_ = std::min(tile_rows_, elements / (tile_columns_ + overlap_));
+  // Where one side is shorter than that the other one may be longer.
+  if (shape.rows < tile_rows_) tile_columns_ = elements / shape.rows - overlap_;
+  if (shape.count <= tile_columns_) tile_rows_ = elements / shape.count;
+  // In whole squares, and many short rows in whole lines.
+  for (const extent group : {extent{64}, extent{8}}) {
+    if (tile_rows_ > group) tile_rows_ -= tile_rows_ % group;
+  }
 }
 
 void block_copier::choose_movers(const strided_block& shape) noexcept {
@@ -104,37 +137,62 @@ void block_copier::finish() const noexcept {
 /// for the next.
 void block_copier::copy_transposed(const strided_block& block) const {
   extent columns = tile_columns_;
-  if (streaming_ && columns < block.count) {
+  if (streaming_ && overlap_ == 0 && columns < block.count) {
     const extent head = elements_to_next_line(block.to, to_size_);
     if (head > 0) columns = std::min(head, columns);
   }
   for (extent column = 0; column < block.count; column += columns, columns = tile_columns_) {
     columns = std::min(columns, block.count - column);
     for (extent row = 0; row < block.rows; row += tile_rows_) {
-      copy_part(block, row, std::min(tile_rows_, block.rows - row), column, columns);
+      const extent rows = std::min(tile_rows_, block.rows - row);
+      if (overlap_ > 0) {
+        stream_lines(block, row, rows, column, column + columns);
+      } else {
+        copy_tile(part_of(block, row, rows, column, columns));
+      }
     }
+  }
+}
+
+/// For rows whose cache lines begin in other columns each: a tile takes a line more than it needs and
+/// writes of each row the lines that end in it. To write a line in two parts takes several times as
+/// long.
+void block_copier::stream_lines(const strided_block& block, extent row, extent rows, extent begin,
+                                extent end) const {
+  begin = std::max<extent>(begin - overlap_, 0);
+  const strided_block tile = part_of(block, row, rows, begin, end - begin);
+  buffer gathered, converted;
+  gather(tile, gathered.bytes);
+  const std::byte* from = gathered.bytes;
+  if (steps_ > 0) {
+    convert_run(gathered.bytes, converted.bytes, tile.rows * tile.count);
+    from = converted.bytes;
+  }
+  const extent bytes = tile.count * to_size_;
+  for (extent i = 0; i < rows; ++i, from += bytes) {
+    std::byte* const to = tile.to + i * tile.to_row;
+    const extent first = begin == 0 ? 0 : cache_line - place_in_line(to);
+    const extent last = end == block.count ? bytes : bytes - place_in_line(to + bytes);
+    if (first < last) stream_row(to + first, from + first, last - first);
   }
 }
 
 void block_copier::copy_rows(const strided_block& block) const {
   if (tile_rows_ > 1) {
     for (extent row = 0; row < block.rows; row += tile_rows_) {
-      copy_part(block, row, std::min(tile_rows_, block.rows - row), 0, block.count);
+      copy_tile(part_of(block, row, std::min(tile_rows_, block.rows - row), 0, block.count));
     }
     return;
   }
   for (extent row = 0; row < block.rows; ++row) {
-    strided_block one = block;
-    one.rows = 1;
-    one.from += row * block.from_row;
-    one.to += row * block.to_row;
+    const strided_block one = part_of(block, row, 1, 0, block.count);
     if (streaming_) {
       copy_long_row(one);
     } else if (!gather_ && !scatter_) {
       copy_tile(one);
     } else {
       for (extent column = 0; column < block.count; column += tile_columns_) {
-        copy_part(one, 0, 1, column, std::min(tile_columns_, block.count - column));
+        copy_tile(part_of(one, 0, 1, column, std::min(tile_columns_, block.count - column)));
       }
     }
   }
@@ -173,29 +231,24 @@ void block_copier::stream_piece(const strided_block& row, extent first, extent c
   stream_row(row.to + first * to_size_, from, count * to_size_);
 }
 
-void block_copier::copy_part(const strided_block& block, extent row, extent rows, extent column,
-                             extent columns) const {
-  strided_block tile = block;
-  tile.from += row * block.from_row + column * block.from_step;
-  tile.to += row * block.to_row + column * block.to_step;
-  tile.rows = rows;
-  tile.count = columns;
-  copy_tile(tile);
+/// Brings the elements of a tile side by side.
+void block_copier::gather(const strided_block& tile, std::byte* to) const {
+  strided_block in = tile;
+  in.to = to;
+  in.to_step = from_size_;
+  in.to_row = tile.count * from_size_;
+  gatherer_(in, from_size_);
 }
 
 void block_copier::copy_tile(const strided_block& tile) const {
   if (!gather_) return convert(tile);
   if (steps_ == 0 && !streaming_) return gatherer_(tile, from_size_);
   buffer gathered;
-  strided_block in = tile;
-  in.to = gathered.bytes;
-  in.to_step = from_size_;
-  in.to_row = tile.count * from_size_;
-  gatherer_(in, from_size_);
+  gather(tile, gathered.bytes);
   strided_block out = tile;
   out.from = gathered.bytes;
   out.from_step = from_size_;
-  out.from_row = in.to_row;
+  out.from_row = tile.count * from_size_;
   convert(out);
 }
 

@@ -26,14 +26,16 @@ class block_copier {
 
  private:
   void choose_tile(const strided_block& shape) noexcept;
+  void choose_transposed_tile(const strided_block& shape, extent elements) noexcept;
   void choose_movers(const strided_block& shape) noexcept;
 
   void copy_transposed(const strided_block& block) const;
+  void stream_lines(const strided_block& block, extent row, extent rows, extent begin,
+                    extent end) const;
   void copy_rows(const strided_block& block) const;
   void copy_long_row(const strided_block& row) const;
   void stream_piece(const strided_block& row, extent first, extent count) const;
-  void copy_part(const strided_block& block, extent row, extent rows, extent column,
-                 extent columns) const;
+  void gather(const strided_block& tile, std::byte* to) const;
   void copy_tile(const strided_block& tile) const;
   void put(const strided_block& out) const;
   void convert(const strided_block& tile) const;
@@ -44,6 +46,7 @@ class block_copier {
   int steps_;
   extent from_size_, to_size_;
   extent tile_rows_ = 0, tile_columns_ = 0;
+  extent overlap_ = 0;  // columns that a tile takes again from the one before
   bool streaming_;
   bool transposed_;
   bool gather_ = false, scatter_ = false;

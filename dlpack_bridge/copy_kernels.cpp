@@ -1,13 +1,7 @@
 #include <dlpack_bridge/copy_kernels.hpp>
 
-#if defined(__x86_64__) && defined(__GNUC__)
-#define DLPACK_BRIDGE_X86 1
+#ifdef DLPACK_BRIDGE_X86
 #include <immintrin.h>
-#ifdef __clang__
-#define DLPACK_BRIDGE_AVX512 "avx512f,avx512bw,avx512dq,avx512vl,f16c"
-#else
-#define DLPACK_BRIDGE_AVX512 "avx512f,avx512bw,avx512dq,avx512vl,f16c,prefer-vector-width=512"
-#endif
 #endif
 
 // The loops below are written to be vectorised, which GCC leaves undone at -O2.
@@ -43,8 +37,8 @@ template <class Op>
   }
 }
 
-// One binary for every processor: the same loops compiled for more instructions. No fused
-// multiply-add among them, which would round differently.
+// The same loops compiled for more instructions. No fused multiply-add among them, which would round
+// differently.
 template <class Op>
 void baseline_kernel(const void* from, void* to, std::size_t count) {
   each_alone<Op>(from, to, count);
@@ -58,7 +52,8 @@ constexpr kernel_table baseline = baseline_table(operations{});
 
 #ifdef DLPACK_BRIDGE_X86
 template <class Op>
-[[gnu::target("avx2,f16c")]] void avx2_kernel(const void* from, void* to, std::size_t count) {
+[[gnu::target(DLPACK_BRIDGE_AVX2)]] void avx2_kernel(const void* from, void* to,
+                                                     std::size_t count) {
   each_alone<Op>(from, to, count);
 }
 
@@ -72,8 +67,8 @@ template <class Op>
 // They round as ours but treat NaNs in another way: a group with a NaN in it goes ours.
 
 template <>
-[[gnu::target("avx2,f16c")]] void avx2_kernel<single_to_half>(const void* from, void* to,
-                                                              std::size_t count) {
+[[gnu::target(DLPACK_BRIDGE_AVX2)]] void avx2_kernel<single_to_half>(const void* from, void* to,
+                                                                     std::size_t count) {
   const auto* in = static_cast<const float*>(from);
   auto* out = static_cast<std::uint16_t*>(to);
   for (; count >= 16; count -= 16, in += 16, out += 16) {
@@ -95,8 +90,8 @@ void avx512_kernel<single_to_half>(const void* from, void* to, std::size_t count
 }
 
 template <>
-[[gnu::target("avx2,f16c")]] void avx2_kernel<half_to_single>(const void* from, void* to,
-                                                              std::size_t count) {
+[[gnu::target(DLPACK_BRIDGE_AVX2)]] void avx2_kernel<half_to_single>(const void* from, void* to,
+                                                                     std::size_t count) {
   const auto* in = static_cast<const std::uint16_t*>(from);
   auto* out = static_cast<float*>(to);
   const __m256i infinity = _mm256_set1_epi16(0x7c00);
@@ -189,27 +184,7 @@ constexpr kernel_table avx2 = avx2_table(operations{});
 constexpr kernel_table avx512 = avx512_table(operations{});
 #endif
 
-instruction_set best_set() noexcept {
-  if (is_supported(instruction_set::avx512)) return instruction_set::avx512;
-  if (is_supported(instruction_set::avx2)) return instruction_set::avx2;
-  return instruction_set::baseline;
-}
-
 }  // namespace
-
-bool is_supported(instruction_set set) noexcept {
-  if (set == instruction_set::baseline) return true;
-#ifdef DLPACK_BRIDGE_X86
-  __builtin_cpu_init();
-  if (set == instruction_set::avx2) {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c");
-  }
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-#else
-  return false;
-#endif
-}
 
 const kernel_table& kernels_of(instruction_set set) noexcept {
 #ifdef DLPACK_BRIDGE_X86
@@ -218,11 +193,6 @@ const kernel_table& kernels_of(instruction_set set) noexcept {
 #endif
   static_cast<void>(set);
   return baseline;
-}
-
-const kernel_table& kernels() noexcept {
-  static const kernel_table& best = kernels_of(best_set());
-  return best;
 }
 
 }  // namespace dlpack_bridge::detail

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <dlpack_bridge/copy_instructions.hpp>
 #include <dlpack_bridge/copy_ops.hpp>
 
 namespace dlpack_bridge::detail {
@@ -54,15 +55,15 @@ struct operations
           float8_to_integer<u8>, float8_to_integer<u16>, float8_to_integer<u32>,
           float8_to_integer<u64>, to_float<float, double>, to_float<double, float>, single_to_half,
           double_to_half, half_to_single, half_to_double, bfloat_to_single, bfloat_to_plain_single,
-          single_to_bfloat, to_float8<e3m4>, to_float8<e4m3>, to_float8<e4m3b11fnuz>,
-          to_float8<e4m3fn>, to_float8<e4m3fnuz>, to_float8<e5m2>, to_float8<e5m2fnuz>,
-          to_float8<e8m0fnu>, from_float8<e3m4>, from_float8<e4m3>, from_float8<e4m3b11fnuz>,
-          from_float8<e4m3fn>, from_float8<e4m3fnuz>, from_float8<e5m2>, from_float8<e5m2fnuz>,
-          from_float8<e8m0fnu>, swap_bytes<u16>, swap_bytes<u32>, swap_bytes<u64>,
-          negate_integer<u8>, negate_integer<u16>, negate_integer<u32>, negate_integer<u64>,
-          negate_float<u8>, negate_float<u16>, negate_float<u32>, negate_float<u64>, negate_fnuz,
-          negate_e8m0, conjugate<u16>, conjugate<u32>, conjugate<u64>, to_complex<u16>,
-          to_complex<u32>, to_complex<u64>, either> {};
+          single_to_bfloat, double_to_bfloat, to_float8<e3m4>, to_float8<e4m3>,
+          to_float8<e4m3b11fnuz>, to_float8<e4m3fn>, to_float8<e4m3fnuz>, to_float8<e5m2>,
+          to_float8<e5m2fnuz>, to_float8<e8m0fnu>, from_float8<e3m4>, from_float8<e4m3>,
+          from_float8<e4m3b11fnuz>, from_float8<e4m3fn>, from_float8<e4m3fnuz>, from_float8<e5m2>,
+          from_float8<e5m2fnuz>, from_float8<e8m0fnu>, swap_bytes<u16>, swap_bytes<u32>,
+          swap_bytes<u64>, negate_integer<u8>, negate_integer<u16>, negate_integer<u32>,
+          negate_integer<u64>, negate_float<u8>, negate_float<u16>, negate_float<u32>,
+          negate_float<u64>, negate_fnuz, negate_e8m0, conjugate<u16>, conjugate<u32>,
+          conjugate<u64>, to_complex<u16>, to_complex<u32>, to_complex<u64>, either> {};
 
 /// The number of an operation in the tables of kernels.
 template <class Op>
@@ -74,16 +75,7 @@ using kernel = void (*)(const void* from, void* to, std::size_t count);
 
 using kernel_table = std::array<kernel, operations::size>;
 
-/// What a table of kernels was compiled for.
-enum class instruction_set : std::uint8_t { baseline, avx2, avx512 };
-
-/// True when this processor and this build have it.
-bool is_supported(instruction_set set) noexcept;
-
-/// All give the same bits. Precondition: `is_supported(set)`.
+/// Precondition: `is_supported(set)`.
 const kernel_table& kernels_of(instruction_set set) noexcept;
-
-/// The fastest ones of this processor.
-const kernel_table& kernels() noexcept;
 
 }  // namespace dlpack_bridge::detail

@@ -16,14 +16,22 @@ void move_dense_rows(const strided_block& b, extent itemsize) {
   }
 }
 
-template <std::size_t Size>
-void move_elements(const strided_block& b, extent) {
+/// Four at a time: their addresses do not wait for each other. The steps are copied, since for the
+/// compiler a byte that is stored may be part of the block.
+template <extent Size>
+void move_elements(const strided_block& block, extent) {
+  const strided_block b = block;
   for (extent row = 0; row < b.rows; ++row) {
     const std::byte* from = b.from + row * b.from_row;
     std::byte* to = b.to + row * b.to_row;
-    for (extent i = 0; i < b.count; ++i) {
-      std::memcpy(to + i * b.to_step, from + i * b.from_step, Size);
+    extent left = b.count;
+    for (; left >= 4; left -= 4, from += 4 * b.from_step, to += 4 * b.to_step) {
+      std::memcpy(to, from, Size);
+      std::memcpy(to + b.to_step, from + b.from_step, Size);
+      std::memcpy(to + 2 * b.to_step, from + 2 * b.from_step, Size);
+      std::memcpy(to + 3 * b.to_step, from + 3 * b.from_step, Size);
     }
+    for (; left > 0; --left, from += b.from_step, to += b.to_step) std::memcpy(to, from, Size);
   }
 }
 
@@ -55,6 +63,11 @@ void join_pixels(const strided_block& b, extent itemsize) {
 }
 
 mover transposing_mover(const strided_block& b, extent itemsize) noexcept {
+  // Elements half as long as the vectors: where those would straddle cache lines, and the lines of a
+  // column do not push each other out of the cache, one by one is quicker.
+  const bool alone = itemsize == 8 && b.to_row % 64 != 0 && b.from_step % 1024 != 0;
+  if (alone) return move_elements<8>;
+  if (itemsize > 8) return move_transposed;
   if (b.from_step == b.rows * itemsize) {
     if (b.rows == 2) return split_pixels<2, pattern::split2>;
     if (b.rows == 3) return split_pixels<3, pattern::split3>;
@@ -80,8 +93,10 @@ mover mover_for(const strided_block& b, extent itemsize) noexcept {
     if (b.from_step == itemsize) return move_dense_rows;
     if (whole && b.from_step == -itemsize) return move_patterned_rows<pattern::reverse>;
     if (whole && b.from_step == 0) return move_patterned_rows<pattern::fill>;
-    if (whole && b.from_row == itemsize && is_transposed(b)) return transposing_mover(b, itemsize);
-    if (whole && b.from_step == 2 * itemsize) return move_patterned_rows<pattern::skip>;
+    if (b.from_row == itemsize && is_transposed(b)) return transposing_mover(b, itemsize);
+    if (whole && b.from_step == 2 * itemsize) return move_patterned_rows<pattern::every2>;
+    if (whole && b.from_step == 3 * itemsize) return move_patterned_rows<pattern::every3>;
+    if (whole && b.from_step == 4 * itemsize) return move_patterned_rows<pattern::every4>;
   }
   switch (itemsize) {
     case 1: return move_elements<1>;

@@ -73,11 +73,8 @@ DLPACK_BRIDGE_EACH_ELEMENT inline To truncated(From x) {
   return fits ? whole : std::numeric_limits<To>::min();
 }
 
-/// Float to integer. The rule, for every processor, length and stride: the value is truncated to
-/// int32 when the target has 8 or 16 bits or is int32, else to int64; NaN and what does not fit
-/// there become the smallest int32 or int64; the result wraps to the target. uint64 takes values
-/// from 2^63 to 2^64 as they are, larger ones give 0. This is what NumPy's `astype` gives on x86-64
-/// (where its result for uint32 depends on the length of the array, what short arrays give).
+/// Float to integer by the rule of `copy` (copy.hpp). For uint32 the results of NumPy depend on the
+/// length of the array; these are those of short ones.
 template <class From, class To>
 struct to_integer : operation<From, To> {
   static constexpr bool through_int64 =
@@ -115,8 +112,7 @@ struct to_integer : operation<From, To> {
 #endif
 };
 
-/// The same for numbers that came from a float8: NaN gives 0, infinities saturate, as ml_dtypes
-/// defines it.
+/// The same for numbers that came from a float8.
 template <class To>
 struct float8_to_integer : operation<float, To> {
   DLPACK_BRIDGE_EACH_ELEMENT static To apply(float x) {
@@ -221,6 +217,15 @@ struct single_to_bfloat : operation<std::uint32_t, std::uint16_t> {
     const std::uint32_t rounded = (x + 0x7fff + ((x >> 16) & 1)) >> 16;
     const bool nan = (x & 0x7fffffff) > 0x7f800000;
     return static_cast<std::uint16_t>(nan ? ((x >> 16) & 0x8000) | 0x7fc0 : rounded);
+  }
+};
+
+/// Through float32, as ml_dtypes does it. The sign is taken past it: GPUs lose that of a NaN there.
+struct double_to_bfloat : operation<double, std::uint16_t> {
+  DLPACK_BRIDGE_EACH_ELEMENT static std::uint16_t apply(double x) {
+    const auto single = std::bit_cast<std::uint32_t>(static_cast<float>(x));
+    const auto sign = static_cast<std::uint32_t>(std::bit_cast<std::uint64_t>(x) >> 48) & 0x8000;
+    return static_cast<std::uint16_t>(single_to_bfloat::apply(single & 0x7fffffff) | sign);
   }
 };
 

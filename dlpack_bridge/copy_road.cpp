@@ -141,6 +141,7 @@ class real_road {
     if (to == id::boolean) return step(id_of_operation<nonzero<double>>);
     if (is_integer(to)) return step(for_integer<double_to_integer>(to));
     if (to == id::float16) return step(id_of_operation<double_to_half>);
+    if (to == id::bfloat16) return step(id_of_operation<double_to_bfloat>);
     step(id_of_operation<to_float<double, float>>);
     from_single(to);
   }

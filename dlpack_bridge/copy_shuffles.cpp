@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include <dlpack_bridge/copy_kernels.hpp>
+#include <dlpack_bridge/copy_instructions.hpp>
 
 // The loops below are written to be vectorised, which GCC leaves undone at -O2.
 #if defined(__OPTIMIZE__) && defined(__GNUC__) && !defined(__clang__)
@@ -88,18 +88,19 @@ void plain_shuffle(const std::byte* from, extent from_row, std::byte* to, extent
   Move::run(from, from_row, to, to_row, count);
 }
 
-#ifdef __x86_64__
+#ifdef DLPACK_BRIDGE_X86
 template <class Move>
-[[gnu::target("avx2")]] void avx2_shuffle(const std::byte* from, extent from_row, std::byte* to,
-                                          extent to_row, std::size_t count) {
+[[gnu::target(DLPACK_BRIDGE_AVX2)]] void avx2_shuffle(const std::byte* from, extent from_row,
+                                                      std::byte* to, extent to_row,
+                                                      std::size_t count) {
   Move::run(from, from_row, to, to_row, count);
 }
 #endif
 
 template <class Move>
 shuffle best_of() noexcept {
-#ifdef __x86_64__
-  if (is_supported(instruction_set::avx2)) return avx2_shuffle<Move>;
+#ifdef DLPACK_BRIDGE_X86
+  if (instructions() >= instruction_set::avx2) return avx2_shuffle<Move>;
 #endif
   return plain_shuffle<Move>;
 }
@@ -108,7 +109,9 @@ template <class T>
 shuffle of_type(pattern p) noexcept {
   switch (p) {
     case pattern::reverse: return best_of<stepping<T, -1>>();
-    case pattern::skip: return best_of<stepping<T, 2>>();
+    case pattern::every2: return best_of<stepping<T, 2>>();
+    case pattern::every3: return best_of<stepping<T, 3>>();
+    case pattern::every4: return best_of<stepping<T, 4>>();
     case pattern::fill: return best_of<filling<T>>();
     case pattern::split2: return best_of<splitting<T, 2>>();
     case pattern::split3: return best_of<splitting<T, 3>>();

@@ -14,9 +14,11 @@ using shuffle = void (*)(const std::byte* from, extent from_row, std::byte* to, 
 /// Patterns, by the name of what they do to a row.
 enum class pattern : unsigned char {
   reverse,  ///< to[i] = from[-i]
-  skip,     ///< to[i] = from[2 * i]
-  fill,     ///< to[i] = from[0]
-  split2,   ///< to[row][i] = from[2 * i + row]: pixels become planes
+  every2,   ///< to[i] = from[2 * i]
+  every3,
+  every4,
+  fill,    ///< to[i] = from[0]
+  split2,  ///< to[row][i] = from[2 * i + row]: pixels become planes
   split3,
   split4,
   join2,  ///< to[2 * i + row] = from[row][i]: planes become pixels

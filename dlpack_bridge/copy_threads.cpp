@@ -14,6 +14,7 @@
 #include <thread>
 
 #ifdef __unix__
+#include <dlfcn.h>
 #include <sched.h>
 #include <unistd.h>
 #endif
@@ -31,13 +32,26 @@ int processors() noexcept {
   return static_cast<int>(std::thread::hardware_concurrency());
 }
 
-/// The first number of OMP_NUM_THREADS ("4" or "4,2,1"); 0 when it says nothing.
-int threads_asked_for() noexcept {
-  const char* text = std::getenv("OMP_NUM_THREADS");
-  if (text == nullptr) return 0;
-  int number = 0;
-  std::from_chars(text, text + std::strlen(text), number);
-  return std::max(number, 0);
+/// What OpenMP would use here, when the process has it: where OMP_NUM_THREADS, torch.set_num_threads
+/// and threadpoolctl all end. torch's DataLoader gives its workers one thread each in this way.
+int threads_of_openmp() noexcept {
+#ifdef __unix__
+  const auto ask = reinterpret_cast<int (*)()>(dlsym(RTLD_DEFAULT, "omp_get_max_threads"));
+  if (ask != nullptr) return ask();
+#endif
+  return 0;
+}
+
+/// The first number of OMP_NUM_THREADS ("4" or "4,2,1") when the first large copy began; 0 when it
+/// says nothing.
+int threads_of_environment() noexcept {
+  static const int asked = [] {
+    const char* text = std::getenv("OMP_NUM_THREADS");
+    int number = 0;
+    if (text != nullptr) std::from_chars(text, text + std::strlen(text), number);
+    return std::max(number, 0);
+  }();
+  return asked;
 }
 
 #ifdef __unix__
@@ -71,19 +85,48 @@ void pause() noexcept {
 #endif
 }
 
-/// Parts of one call that threads take from until none is left. Lives on the caller's stack.
-struct job {
-  part_function function;
-  std::int64_t parts;
-  int wanted;                  // helpers that may still join; guarded by the pool
-  std::atomic<int> inside{0};  // helpers at work
-  std::atomic<std::int64_t> next{0};
-
-  void work() {
-    for (std::int64_t part; (part = next.fetch_add(1, std::memory_order_relaxed)) < parts;) {
-      function.call(function.context, part);
+/// The parts of one call, in as many shares as threads. Each thread works off its own share first,
+/// the same one in every call alike: what it touched the last time is in its cache. Then it helps
+/// with the others. Lives on the caller's stack.
+class job {
+ public:
+  job(std::int64_t parts, int helpers, part_function function) noexcept
+      : function_(function), helpers_(helpers) {
+    const int threads = helpers + 1;
+    for (int i = 0; i < threads; ++i) {
+      shares_[i].next.store(parts * i / threads, std::memory_order_relaxed);
+      shares_[i].end = parts * (i + 1) / threads;
     }
   }
+
+  int helpers() const noexcept { return helpers_; }
+
+  void work(int thread) {
+    const int threads = helpers_ + 1;
+    for (int i = 0; i < threads; ++i) {
+      share& s = shares_[(thread + i) % threads];
+      while (true) {
+        const std::int64_t part = s.next.fetch_add(1, std::memory_order_relaxed);
+        if (part >= s.end) break;
+        function_.call(function_.context, part);
+      }
+    }
+  }
+
+  void enter() noexcept { inside_.fetch_add(1, std::memory_order_relaxed); }
+  void leave() noexcept { inside_.fetch_sub(1, std::memory_order_release); }
+  bool is_left() const noexcept { return inside_.load(std::memory_order_acquire) == 0; }
+
+ private:
+  struct alignas(64) share {
+    std::atomic<std::int64_t> next;
+    std::int64_t end;
+  };
+
+  const part_function function_;
+  const int helpers_;
+  std::atomic<int> inside_{0};  // helpers at work
+  std::array<share, most_threads> shares_;
 };
 
 /// Threads that sleep until there is a job. A pool is never destroyed, since anyone may still copy
@@ -96,7 +139,7 @@ class thread_pool {
   /// The pool does one job at a time: who comes meanwhile works alone.
   void run(job& work) {
     const bool helped = offer(work);
-    work.work();
+    work.work(0);
     if (helped) withdraw(work);
   }
 
@@ -118,7 +161,7 @@ class thread_pool {
     {
       const std::lock_guard lock(mutex_);
       if (job_ != nullptr || retired_) return false;
-      start_threads(work.wanted);
+      start_threads(work.helpers());
       job_ = &work;
       offers_.fetch_add(1, std::memory_order_relaxed);
     }
@@ -132,32 +175,35 @@ class thread_pool {
       const std::lock_guard lock(mutex_);
       job_ = nullptr;
     }
-    while (work.inside.load(std::memory_order_acquire) > 0) std::this_thread::yield();
+    while (!work.is_left()) std::this_thread::yield();
   }
 
   void start_threads(int wanted) {
     const signals_blocked blocked;
     for (; running_ < wanted; ++running_) {
       try {
-        threads_[running_] = std::thread([this] { serve(); });
+        threads_[running_] = std::thread([this, helper = running_ + 1] { serve(helper); });
       } catch (const std::system_error&) {
         return;  // fewer, then
       }
     }
   }
 
-  void serve() {
+  void serve(int helper) {
+    unsigned seen = 0;
     std::unique_lock lock(mutex_);
     while (true) {
-      wake_.wait(lock, [this] { return retired_ || (job_ != nullptr && job_->wanted > 0); });
+      wake_.wait(lock, [&] {
+        const bool is_wanted = job_ != nullptr && helper <= job_->helpers();
+        return retired_ || (is_wanted && offers_.load(std::memory_order_relaxed) != seen);
+      });
       if (retired_) return;
       job& work = *job_;
-      --work.wanted;
-      work.inside.fetch_add(1, std::memory_order_relaxed);
-      const unsigned seen = offers_.load(std::memory_order_relaxed);
+      work.enter();
+      seen = offers_.load(std::memory_order_relaxed);
       lock.unlock();
-      work.work();
-      work.inside.fetch_sub(1, std::memory_order_release);
+      work.work(helper);
+      work.leave();
       stay_awake(seen);
       lock.lock();
     }
@@ -183,19 +229,18 @@ class thread_pool {
 
 std::atomic<thread_pool*> current_pool{nullptr};
 
-/// At the end of the process, or when a library that holds this code is unloaded, its threads end.
-struct retirement {
+// At the end of the process, or when a library that holds this code is unloaded, its threads end.
+const struct retirement {
   ~retirement() {
     thread_pool* const pool = current_pool.load(std::memory_order_acquire);
     if (pool != nullptr && pool->process() == this_process()) pool->retire();
   }
-};
+} at_exit;
 
 thread_pool& pool_of_this_process() {
   thread_pool* pool = current_pool.load(std::memory_order_acquire);
   const int process = this_process();
   if (pool != nullptr && pool->process() == process) return *pool;
-  static const retirement at_exit;
   auto* const fresh = new thread_pool(process);
   if (current_pool.compare_exchange_strong(pool, fresh, std::memory_order_acq_rel)) return *fresh;
   delete fresh;  // another thread was faster
@@ -205,18 +250,17 @@ thread_pool& pool_of_this_process() {
 }  // namespace
 
 int copy_threads() noexcept {
-  static const int threads = [] {
-    const int available = std::clamp(processors(), 1, most_threads);
-    const int asked = threads_asked_for();
-    return asked > 0 ? std::min(asked, available) : available;
-  }();
-  return threads;
+  const int available = std::clamp(processors(), 1, most_threads);
+  int asked = threads_of_openmp();
+  if (asked <= 0) asked = threads_of_environment();
+  return asked > 0 ? std::min(asked, available) : available;
 }
 
 void run_parts(std::int64_t parts, int threads, part_function function) {
-  const auto helpers = std::min<std::int64_t>({threads - 1, parts - 1, most_threads - 1});
-  job work{function, parts, static_cast<int>(helpers)};
-  if (helpers <= 0) return work.work();
+  const auto helpers =
+      std::clamp<std::int64_t>(std::min<std::int64_t>(threads, parts) - 1, 0, most_threads - 1);
+  job work(parts, static_cast<int>(helpers), function);
+  if (helpers == 0) return work.work(0);
   pool_of_this_process().run(work);
 }
 

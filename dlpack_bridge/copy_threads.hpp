@@ -5,8 +5,9 @@
 
 namespace dlpack_bridge::detail {
 
-/// How many threads a copy may use: the processors of this process, fewer when OMP_NUM_THREADS says
-/// so.
+/// How many threads a large copy may use now: the processors that this thread may run on, or fewer
+/// when OpenMP is in the process and would use fewer here (torch.set_num_threads ends there), or
+/// without OpenMP when OMP_NUM_THREADS says so.
 int copy_threads() noexcept;
 
 /// Work on one of several parts; may be called from any thread, throws nothing.

@@ -4,16 +4,45 @@
 #include <cstring>
 #include <utility>
 
+#include <dlpack_bridge/copy_instructions.hpp>
+
+#ifdef DLPACK_BRIDGE_X86
+#include <immintrin.h>
+#endif
+
 namespace dlpack_bridge::detail {
 namespace {
 
-template <class T>
+/// An element that is moved as it is. `word` is what vectors of it are made of.
+template <extent Size>
+struct element;
+template <>
+struct element<1> {
+  using word = std::uint8_t;
+};
+template <>
+struct element<2> {
+  using word = std::uint16_t;
+};
+template <>
+struct element<4> {
+  using word = std::uint32_t;
+};
+template <>
+struct element<8> {
+  using word = std::uint64_t;
+};
+template <>
+struct element<16> {
+  using word = std::uint64_t;
+};
+
+template <extent Size>
 void transpose_plainly(const std::byte* from, extent from_pitch, std::byte* to, extent to_pitch,
                        extent js, extent ks) noexcept {
-  constexpr extent size = sizeof(T);
   for (extent k = 0; k < ks; ++k) {
     for (extent j = 0; j < js; ++j) {
-      std::memcpy(to + k * to_pitch + j * size, from + j * from_pitch + k * size, size);
+      std::memcpy(to + k * to_pitch + j * Size, from + j * from_pitch + k * Size, Size);
     }
   }
 }
@@ -26,64 +55,136 @@ void transpose_plainly(const std::byte* from, extent from_pitch, std::byte* to, 
 
 #ifdef DLPACK_BRIDGE_SHUFFLES
 
-template <class T>
-struct sixteen_bytes {
-  static constexpr int size = 16 / sizeof(T);
-  using vector [[gnu::vector_size(16)]] = T;
+/// Vectors of one or more lanes of 16 bytes, each of which holds a part of another row.
+template <extent Size, int Lanes>
+struct lanes_of {
+  using word = typename element<Size>::word;
+  static constexpr int words = 16 / sizeof(word);
+  static constexpr int side = 16 / Size;                // rows and columns of a square
+  static constexpr extent rows = extent{Lanes} * side;  // of the source that make one vector
+  using vector [[gnu::vector_size(16 * Lanes)]] = word;
+  using order = std::make_integer_sequence<int, words * Lanes>;
+
+  /// The lower halves of each lane of two vectors, word by word in turn; with `First` = words / 2
+  /// the upper ones.
+  template <int First, int... I>
+  [[gnu::always_inline]] static void interleave(vector& out, const vector& a, const vector& b,
+                                                std::integer_sequence<int, I...>) {
+    constexpr int all = sizeof...(I);
+    out =
+        __builtin_shufflevector(a, b, (I / words * words + First + I % words / 2 + I % 2 * all)...);
+  }
+
+  /// Interleaving the first half of the rows with the second one turns the bits of the position by
+  /// one; after log2(side) rounds rows have become columns.
+  [[gnu::always_inline]] static void turn(vector (&rows)[side]) {
+    vector mixed[side];
+    for (int round = 1; round < side; round *= 2) {
+      for (int i = 0; i < side / 2; ++i) {
+        interleave<0>(mixed[2 * i], rows[i], rows[i + side / 2], order{});
+        interleave<words / 2>(mixed[2 * i + 1], rows[i], rows[i + side / 2], order{});
+      }
+      for (int i = 0; i < side; ++i) rows[i] = mixed[i];
+    }
+  }
 };
 
-/// The lower halves of two vectors, lane by lane in turn; with `First` = size / 2 the upper ones.
-template <class T, int First, int... I>
-[[gnu::always_inline]] inline typename sixteen_bytes<T>::vector interleaved(
-    typename sixteen_bytes<T>::vector a, typename sixteen_bytes<T>::vector b,
-    std::integer_sequence<int, I...>) {
-  constexpr int size = sixteen_bytes<T>::size;
-  return __builtin_shufflevector(a, b, (First + I / 2 + (I % 2) * size)...);
-}
+// A strip is as many rows of the source as fill one vector; it becomes a column of vectors.
+template <extent Size>
+using strip_function = void (*)(const std::byte* from, extent from_pitch, std::byte* to,
+                                extent to_pitch, extent ks);
 
-/// Interleaving the first half of the rows with the second one turns the bits of the position by
-/// one; after log2(size) rounds rows have become columns.
-template <class T>
-[[gnu::always_inline]] inline void transpose_square(const std::byte* from, extent from_pitch,
-                                                    std::byte* to, extent to_pitch) {
-  constexpr int size = sixteen_bytes<T>::size;
-  constexpr std::make_integer_sequence<int, size> lanes;
-  typename sixteen_bytes<T>::vector rows[size], mixed[size];
-  for (int i = 0; i < size; ++i) std::memcpy(&rows[i], from + i * from_pitch, 16);
-  for (int round = 1; round < size; round *= 2) {
-    for (int i = 0; i < size / 2; ++i) {
-      mixed[2 * i] = interleaved<T, 0>(rows[i], rows[i + size / 2], lanes);
-      mixed[2 * i + 1] = interleaved<T, size / 2>(rows[i], rows[i + size / 2], lanes);
-    }
-    for (int i = 0; i < size; ++i) rows[i] = mixed[i];
+template <extent Size>
+void strip_of_16(const std::byte* from, extent from_pitch, std::byte* to, extent to_pitch,
+                 extent ks) {
+  using lanes = lanes_of<Size, 1>;
+  typename lanes::vector rows[lanes::side];
+  for (extent k = 0; k < ks; k += lanes::side, from += 16) {
+    for (int i = 0; i < lanes::side; ++i) std::memcpy(&rows[i], from + i * from_pitch, 16);
+    lanes::turn(rows);
+    for (int i = 0; i < lanes::side; ++i, to += to_pitch) std::memcpy(to, &rows[i], 16);
   }
-  for (int i = 0; i < size; ++i) std::memcpy(to + i * to_pitch, &rows[i], 16);
 }
 
-template <class T>
+#ifdef DLPACK_BRIDGE_X86
+
+template <extent Size>
+[[gnu::target(DLPACK_BRIDGE_AVX2)]] void strip_of_32(const std::byte* from, extent from_pitch,
+                                                     std::byte* to, extent to_pitch, extent ks) {
+  using lanes = lanes_of<Size, 2>;
+  typename lanes::vector rows[lanes::side];
+  const auto load = [](const std::byte* p) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  };
+  for (extent k = 0; k < ks; k += lanes::side, from += 16) {
+    for (int i = 0; i < lanes::side; ++i) {
+      const std::byte* const a = from + i * from_pitch;
+      const __m256i lower = _mm256_castsi128_si256(load(a));
+      const __m128i upper = load(a + lanes::side * from_pitch);
+      rows[i] = reinterpret_cast<typename lanes::vector>(_mm256_inserti128_si256(lower, upper, 1));
+    }
+    lanes::turn(rows);
+    for (int i = 0; i < lanes::side; ++i, to += to_pitch) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), reinterpret_cast<__m256i>(rows[i]));
+    }
+  }
+}
+
+template <extent Size>
+[[gnu::target(DLPACK_BRIDGE_AVX512)]] void strip_of_64(const std::byte* from, extent from_pitch,
+                                                       std::byte* to, extent to_pitch, extent ks) {
+  using lanes = lanes_of<Size, 4>;
+  typename lanes::vector rows[lanes::side];
+  const extent next = lanes::side * from_pitch;
+  const auto load = [](const std::byte* p) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  };
+  for (extent k = 0; k < ks; k += lanes::side, from += 16) {
+    for (int i = 0; i < lanes::side; ++i) {
+      const std::byte* const a = from + i * from_pitch;
+      __m512i row = _mm512_castsi128_si512(load(a));
+      row = _mm512_inserti32x4(row, load(a + next), 1);
+      row = _mm512_inserti32x4(row, load(a + 2 * next), 2);
+      rows[i] =
+          reinterpret_cast<typename lanes::vector>(_mm512_inserti32x4(row, load(a + 3 * next), 3));
+    }
+    lanes::turn(rows);
+    for (int i = 0; i < lanes::side; ++i, to += to_pitch) {
+      _mm512_storeu_si512(to, reinterpret_cast<__m512i>(rows[i]));
+    }
+  }
+}
+
+#endif
+
+template <extent Size>
 void transpose_block(const std::byte* from, extent from_pitch, std::byte* to, extent to_pitch,
                      extent js, extent ks) noexcept {
-  constexpr extent size = sizeof(T);
-  constexpr extent side = sixteen_bytes<T>::size;
-  const extent whole_js = js - js % side, whole_ks = ks - ks % side;
-  for (extent j = 0; j < whole_js; j += side) {
-    for (extent k = 0; k < whole_ks; k += side) {
-      transpose_square<T>(from + j * from_pitch + k * size, from_pitch,
-                          to + k * to_pitch + j * size, to_pitch);
+  constexpr extent side = 16 / Size;
+  const extent whole_ks = ks - ks % side;
+  extent j = 0;
+  const auto go = [&](strip_function<Size> strip, extent rows) {
+    for (; j + rows <= js; j += rows) {
+      strip(from + j * from_pitch, from_pitch, to + j * Size, to_pitch, whole_ks);
     }
-  }
-  transpose_plainly<T>(from + whole_ks * size, from_pitch, to + whole_ks * to_pitch, to_pitch,
-                       whole_js, ks - whole_ks);
-  transpose_plainly<T>(from + whole_js * from_pitch, from_pitch, to + whole_js * size, to_pitch,
-                       js - whole_js, ks);
+  };
+#ifdef DLPACK_BRIDGE_X86
+  const instruction_set set = instructions();
+  if (set == instruction_set::avx512) go(strip_of_64<Size>, 4 * side);
+  if (set >= instruction_set::avx2) go(strip_of_32<Size>, 2 * side);
+#endif
+  go(strip_of_16<Size>, side);
+  transpose_plainly<Size>(from + whole_ks * Size, from_pitch, to + whole_ks * to_pitch, to_pitch, j,
+                          ks - whole_ks);
+  transpose_plainly<Size>(from + j * from_pitch, from_pitch, to + j * Size, to_pitch, js - j, ks);
 }
 
 #else
 
-template <class T>
+template <extent Size>
 void transpose_block(const std::byte* from, extent from_pitch, std::byte* to, extent to_pitch,
                      extent js, extent ks) noexcept {
-  transpose_plainly<T>(from, from_pitch, to, to_pitch, js, ks);
+  transpose_plainly<Size>(from, from_pitch, to, to_pitch, js, ks);
 }
 
 #endif
@@ -93,10 +194,11 @@ void transpose_block(const std::byte* from, extent from_pitch, std::byte* to, ex
 void transpose(const std::byte* from, extent from_pitch, std::byte* to, extent to_pitch, extent js,
                extent ks, extent itemsize) noexcept {
   switch (itemsize) {
-    case 1: return transpose_block<std::uint8_t>(from, from_pitch, to, to_pitch, js, ks);
-    case 2: return transpose_block<std::uint16_t>(from, from_pitch, to, to_pitch, js, ks);
-    case 4: return transpose_block<std::uint32_t>(from, from_pitch, to, to_pitch, js, ks);
-    default: return transpose_block<std::uint64_t>(from, from_pitch, to, to_pitch, js, ks);
+    case 1: return transpose_block<1>(from, from_pitch, to, to_pitch, js, ks);
+    case 2: return transpose_block<2>(from, from_pitch, to, to_pitch, js, ks);
+    case 4: return transpose_block<4>(from, from_pitch, to, to_pitch, js, ks);
+    case 8: return transpose_block<8>(from, from_pitch, to, to_pitch, js, ks);
+    default: return transpose_block<16>(from, from_pitch, to, to_pitch, js, ks);
   }
 }
 

@@ -6,9 +6,9 @@
 
 namespace dlpack_bridge::detail {
 
-/// to[k][j] = from[j][k] for elements of 1, 2, 4 or 8 bytes that lie side by side along k in the
+/// to[k][j] = from[j][k] for elements of 1, 2, 4, 8 or 16 bytes that lie side by side along k in the
 /// source and along j in the destination; the pitches are bytes from one row to the next. Works in
-/// registers on squares of 16 bytes a side; the caller picks blocks that suit the caches.
+/// registers, on squares of 16 bytes a side; the caller picks blocks that suit the caches.
 void transpose(const std::byte* from, extent from_pitch, std::byte* to, extent to_pitch, extent js,
                extent ks, extent itemsize) noexcept;
 

@@ -8,10 +8,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "dlpack_bridge"
 
-STANDARD = r"[a-z_0-9]+|([a-z]mmintrin|arm_neon|cpuid|pthread|sched|unistd)\.h|sys/[a-z]+\.h"
+STANDARD = r"[a-z_0-9]+|([a-z]mmintrin|arm_neon|cpuid|dlfcn|pthread|sched|unistd)\.h|sys/[a-z]+\.h"
 CORE = r"dlpack/dlpack\.h|dlpack_bridge/[a-z_0-9]+\.hpp"
 PYTHON = r"Python\.h|structmember\.h|numpy/.*|dlpack_bridge/python/.*"
-CUDA = r"cuda\.h|cudaTypedefs\.h|dlfcn\.h|dlpack_bridge/cuda/.*"
+CUDA = r"cuda\.h|cudaTypedefs\.h|dlpack_bridge/cuda/.*"
 TORCH = r"(torch|ATen|c10)/.*"
 PYBIND11 = r"pybind11/.*"
 
@@ -28,6 +28,14 @@ ARROWS = {
         r"dlpack_bridge/adapters/pybind11_[a-z_]+\.hpp",
     ],
     "bindings/*": [CORE, CUDA, PYTHON, PYBIND11, r"[a-z_0-9]+\.hpp"],
+    # Each is compiled alone, beside the installed library.
+    "bindings/dlpack_bridge/bench/sources/*": [
+        CORE,
+        PYBIND11,
+        TORCH,
+        r"dlpack_bridge/adapters/pybind11\.hpp",
+        r"(nanobind|tvm/ffi)/.*",
+    ],
 }
 
 
