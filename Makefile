@@ -1,6 +1,7 @@
 # make          what there is to make
 # make demo     build, install into .venv, run the worked examples
 # make test     build and run every test
+# make bench    measure every path beside every peer that can be installed
 #
 # Everything lands in .venv, build and .cache of this checkout. PYTHON= picks the interpreter.
 
@@ -26,15 +27,17 @@ pip  = $(python) -m pip install -qq --constraint requirements/constraints.txt
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:  # one pip at a time; ninja uses all cores by itself
-.PHONY: help venv build install demo test test-cpp test-python test-old-torch test-gpu sanitize \
-        valgrind lint format clean distclean
+.PHONY: help venv build install demo bench test test-cpp test-python test-old-torch test-gpu sanitize \
+        asan-python valgrind lint format clean distclean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
 	@echo 'make build    the wheel, installed into .venv; make install is the same'
 	@echo
 	@echo 'make test-cpp, make test-python    one half of the tests'
-	@echo 'make sanitize                      the C++ tests under ASan and UBSan, and under TSan'
+	@echo 'make bench BENCH="--json"          what it is given: python -m dlpack_bridge bench --help'
+	@echo 'make sanitize                      the C++ tests and those of Python that own memory under ASan'
+	@echo '                                   and UBSan, the C++ tests under TSan'
 	@echo 'make valgrind                      the C++ tests under valgrind'
 	@echo 'make test-old-torch                the Python tests with a torch without exchange table'
 	@echo 'make test-gpu                      the tests that need a GPU, from what is installed'
@@ -127,6 +130,11 @@ cpp_suite    := --ctest 'C++=build/cpp'
 asan_suite   := --ctest 'C++ under ASan, UBSan=build/asan'
 tsan_suite   := --ctest 'C++ under TSan=build/tsan'
 python_suite := --pytest 'Python=tests/python,tests/packaging'
+# What takes memory, keeps it and gives it back.
+asan_python_tests := $(patsubst %,tests/python/test_%.py,array_dlpack capsules caster_arguments \
+  caster_lifetime caster_overloads caster_results deleters hostile references sources_dlpack \
+  sources_exchange_api threads)
+asan_python_suite := --asan-pytest 'Python under ASan, UBSan=build/asan-python:$(asan_python_tests)'
 
 .PRECIOUS: build/%/build.ninja
 
@@ -134,15 +142,21 @@ python_suite := --pytest 'Python=tests/python,tests/packaging'
 build/%/build.ninja: CMakePresets.json $(stamps)/build
 	$(say) 'Configuring build/$*'
 	@mkdir -p build
-	@$(cmake) --fresh --preset $* -DPython_EXECUTABLE=$(CURDIR)/$(python) > build/$*.log 2>&1 \
+	@$(cmake) --fresh --preset $* -DPython_EXECUTABLE=$(CURDIR)/$(python) \
+	    -Dpybind11_ROOT="$$($(python) -m pybind11 --cmakedir)" > build/$*.log 2>&1 \
 	  || { cat build/$*.log; exit 1; }
 
 cpp-%: build/%/build.ninja
 	$(say) 'Building the C++ tests in build/$*'
 	@$(cmake) --build build/$*
 
-test: $(stamps)/package $(stamps)/test cpp-cpp cpp-asan cpp-tsan
-	@$(run_tests) $(cpp_suite) $(asan_suite) $(tsan_suite) $(python_suite)
+# The Python package as the sanitizers see it, installed beside the tree.
+asan-python: cpp-asan
+	@$(cmake) --install build/asan --prefix build/asan-python/dlpack_bridge > build/asan-python.log
+	@cp -R bindings/dlpack_bridge/. build/asan-python/dlpack_bridge
+
+test: $(stamps)/package $(stamps)/test cpp-cpp cpp-tsan asan-python
+	@$(run_tests) $(cpp_suite) $(asan_suite) $(tsan_suite) $(python_suite) $(asan_python_suite)
 
 test-cpp: cpp-cpp
 	@$(run_tests) $(cpp_suite)
@@ -177,8 +191,23 @@ test-old-torch: $(old)/stamp-$(OLD_TORCH) $(sources)
 test-gpu:
 	@PYTHONPATH='$(PYTHONPATH)' $(or $(PYTHON),python3) tests/gpu/run.py $(GPU_TESTS)
 
-sanitize: cpp-asan cpp-tsan
-	@$(run_tests) $(asan_suite) $(tsan_suite)
+sanitize: $(stamps)/test cpp-tsan asan-python
+	@$(run_tests) $(asan_suite) $(tsan_suite) $(asan_python_suite)
+
+# ---- benchmarks ----------------------------------------------------------------------------------
+
+# One after the other: a peer that is not offered here leaves its rows out, with the reason.
+$(stamps)/bench: requirements/bench.txt requirements/constraints.txt $(stamps)/test
+	$(say) 'Installing the peers of the benchmarks into $(VENV): JAX, TensorFlow, nanobind, ... (450 MB)'
+	@for peer in $$(sed '/^#/d' requirements/bench.txt); do \
+	  $(pip) $$peer || echo "    $$peer cannot be had here"; \
+	done
+	@touch $@
+
+# Importing TensorFlow makes this folder, in the home folder if it is not told better.
+bench: export KERAS_HOME := $(CURDIR)/.cache/keras
+bench: $(stamps)/package $(stamps)/bench
+	@$(python) -m dlpack_bridge bench $(BENCH)
 
 # ---- the rest ------------------------------------------------------------------------------------
 

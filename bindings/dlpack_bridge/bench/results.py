@@ -1,0 +1,145 @@
+"""What is compared with what, and the verdict over it: data in, plain records for JSON out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+# From the row that a reader must see first to the one that can wait.
+#   behind   a peer is faster, and by more than the aim allows
+#   allowed  a peer is faster; the aim allows it
+#   short    no peer is faster, but an aim is not reached
+#   reached  every aim is reached
+#   stated   no aim, or no peer with one could be measured
+#   missing  not measured, for the reason given
+VERDICTS = ("behind", "allowed", "short", "reached", "stated", "missing")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one call takes: the least of all rounds, and their median."""
+
+    least: float
+    median: float
+
+    @classmethod
+    def of(cls, samples: list[float]) -> Cost:
+        return cls(min(samples), median(samples))
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.least + other.least, self.median + other.median)
+
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(self.least - other.least, self.median - other.median)
+
+    def __truediv__(self, number: float) -> Cost:
+        return Cost(self.least / number, self.median / number)
+
+    def over(self, other: Cost) -> tuple[float, float]:
+        """The two ratios; what costs no more than the empty call counts as a tenth of a unit."""
+        return self.least / max(other.least, 0.1), self.median / max(other.median, 0.1)
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another way to the same result. The hub is to take at most `reach` times what it takes; None
+    is no aim: the call is shown because it tells something, and `Row.why` says what."""
+
+    call: str
+    reach: float | None = 1.0
+    is_ours: bool = False  # the hub's own call under other circumstances: nobody to be behind
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The hub's call is to cost at most `most` more than all of `above` together."""
+
+    above: tuple[str, ...]
+    most: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One path: the hub's call beside its peers', and why all of them do the same work."""
+
+    path: str
+    ours: str
+    peers: tuple[Peer, ...] = ()
+    floors: tuple[str, ...] = ()  # what the frameworks' own part of the work takes by itself
+    limit: Limit | None = None
+    why: str = ""
+
+    def calls(self) -> list[str]:
+        above = self.limit.above if self.limit else ()
+        peers = (peer.call for peer in self.peers)
+        return list(dict.fromkeys((self.ours, *peers, *self.floors, *above)))
+
+
+def verdict_of_ratio(ratio: float, peer: Peer) -> str | None:
+    if peer.reach is None:
+        return None
+    is_faster = ratio > 1 and not peer.is_ours
+    if ratio <= peer.reach:
+        return "allowed" if is_faster else "reached"
+    return "behind" if is_faster else "short"
+
+
+def judge(row: Row, costs: Mapping[str, Cost], reasons: Mapping[str, str]) -> dict[str, Any]:
+    """The record of a row. `reasons` says of each call without a cost why it has none."""
+    record: dict[str, Any] = {"path": row.path, "why": row.why, "ours": None, "peers": []}
+    record["missing"] = [
+        {"call": call, "reason": reasons[call]} for call in row.calls() if call not in costs
+    ]
+    record["floors"] = [plain(call, costs[call]) for call in row.floors if call in costs]
+    record["limit"] = None
+    if row.ours not in costs:
+        return {**record, "verdict": "missing"}
+    ours = costs[row.ours]
+    record["ours"] = plain(row.ours, ours)
+    record["peers"] = [compared(peer, ours, costs) for peer in row.peers if peer.call in costs]
+    if row.limit and all(call in costs for call in row.limit.above):
+        record["limit"] = limited(row.limit, ours, costs)
+    verdicts = [peer["verdict"] for peer in record["peers"] if peer["verdict"]]
+    if record["limit"]:
+        verdicts.append(record["limit"]["verdict"])
+    return {**record, "verdict": min(verdicts, key=VERDICTS.index, default="stated")}
+
+
+def plain(call: str, cost: Cost) -> dict[str, Any]:
+    return {"call": call, "least": cost.least, "median": cost.median}
+
+
+def compared(peer: Peer, ours: Cost, costs: Mapping[str, Cost]) -> dict[str, Any]:
+    ratio, of_medians = ours.over(costs[peer.call])
+    return {
+        **plain(peer.call, costs[peer.call]),
+        "ratio": ratio,
+        "ratio_of_medians": of_medians,
+        "reach": peer.reach,
+        "verdict": verdict_of_ratio(ratio, peer),
+    }
+
+
+def limited(limit: Limit, ours: Cost, costs: Mapping[str, Cost]) -> dict[str, Any]:
+    below = Cost(0.0, 0.0)
+    for call in limit.above:
+        below += costs[call]
+    left = ours - below
+    return {
+        **plain(" + ".join(limit.above), left),
+        "most": limit.most,
+        "verdict": "reached" if left.least <= limit.most else "short",
+    }
+
+
+def worst_first(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows where the hub loses come first; of these the one that loses most."""
+
+    def place(record: dict[str, Any]) -> tuple[int, float]:
+        ratios = [peer["ratio"] for peer in record["peers"] if peer["verdict"]]
+        lost = record["verdict"] in ("behind", "allowed")
+        return VERDICTS.index(record["verdict"]), -max(ratios, default=0.0) if lost else 0.0
+
+    return sorted(records, key=place)

@@ -1,0 +1,74 @@
+"""Rounds: every call once in each, in turns, so that what disturbs the machine disturbs all alike."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import timeit
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from .results import Cost
+
+# Runs a call a number of times and tells how many seconds that took.
+Timer = Callable[[int], float]
+
+# Takes one argument and does nothing with it, through the same calling convention as most calls.
+EMPTY = "callable(None)"
+
+
+def timer_of(statement: str, names: dict[str, Any]) -> Timer:
+    """Of an expression whose result is kept until the next one replaces it, as a loop of a user's
+    does; or of statements."""
+    is_expression = "\n" not in statement and ";" not in statement
+    return timeit.Timer(
+        f"result = {statement}" if is_expression else statement, globals=names
+    ).timeit
+
+
+def calls_per_round(timer: Timer, seconds: float) -> int:
+    """So many that a round of this call takes about `seconds`; warms everything up on the way.
+
+    The best of three tries counts: one try that the machine disturbs would end the search with a
+    round too short to tell the call's cost from that of the first touch.
+    """
+    number = 1
+    while True:
+        taken = min(timer(number) for _ in range(3))
+        if taken >= seconds / 4 or number >= 10**7:
+            return max(1, round(number * seconds / taken))
+        number *= 2
+
+
+def per_call(timer: Timer, number: int) -> float:
+    """Nanoseconds."""
+    return timer(number) / number * 1e9
+
+
+@contextlib.contextmanager
+def garbage_kept() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def interleaved(timers: Mapping[str, Timer], rounds: int, seconds: float) -> dict[str, list[float]]:
+    """Nanoseconds per call, one figure for each round."""
+    numbers = {call: calls_per_round(timer, seconds) for call, timer in timers.items()}
+    samples: dict[str, list[float]] = {call: [] for call in timers}
+    with garbage_kept():
+        for _ in range(rounds):
+            for call, timer in timers.items():
+                samples[call].append(per_call(timer, numbers[call]))
+    return samples
+
+
+def costs_of_calls(timers: Mapping[str, Timer], rounds: int, seconds: float) -> dict[str, Cost]:
+    """Nanoseconds per call above an empty call, which is one more call of each round."""
+    samples = interleaved({EMPTY: timer_of(EMPTY, {}), **timers}, rounds, seconds)
+    costs = {call: Cost.of(found) for call, found in samples.items()}
+    empty = costs.pop(EMPTY)
+    return {call: cost - empty for call, cost in costs.items()}
