@@ -21,7 +21,7 @@ struct stats {
 
 stats make_stats() {
   const counters& c = active_counters();
-  return {c.live.load(), c.pending_releases.load(), c.copies.load(), c.copied_bytes.load(),
+  return {live_managed_tensors(), c.pending_releases.load(), c.copies.load(), c.copied_bytes.load(),
           c.leaked.load()};
 }
 

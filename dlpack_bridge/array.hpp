@@ -18,10 +18,10 @@ struct CUstream_st;  // `cudaStream_t` and `CUstream` are pointers to it
 
 namespace dlpack_bridge {
 
-/// Where an array was before it came into C++: the number of its world (0: C++) and its device.
+/// Where an array was before it came into C++: its device and the number of its world (0: C++).
 struct array_origin {
-  std::uint32_t world = 0;
   dlpack_bridge::device where;
+  std::uint32_t world = 0;
 };
 
 /// What an array is made of when its form has been checked already.
@@ -86,7 +86,7 @@ class array {
   explicit array(managed_tensor t) : array(from_fitting(fit(std::move(t), form()))) {}
 
   /// Precondition: `checked.view` fits the form.
-  explicit array(checked_view checked)
+  explicit array(checked_view&& checked)
       : data_(static_cast<T*>(checked.view.data())), axes_(checked.view),
         keep_(std::move(checked.keep)), stream_(checked.stream), device_(checked.view.device()),
         origin_(checked.origin) {}
@@ -196,7 +196,7 @@ class array {
   static checked_view from_fitting(managed_tensor t) {
     const tensor_view view = t.view();
     const stream_handle stream = t.stream();
-    const array_origin origin{t.origin(), view.device()};
+    const array_origin origin{view.device(), t.origin()};
     return {view, shared_owner(dlpack_bridge::owner::of_managed(std::move(t).release())), stream,
             origin};
   }

@@ -14,13 +14,14 @@ namespace dlpack_bridge {
 inline void copy_axes(const tensor_view& view, extent* to_shape, extent* to_strides) noexcept {
   const std::span<const extent> shape = view.shape();
   const extent* const strides = view.strides();
-  bool all_count = strides != nullptr;
+  bool all_count = true;
   for (std::size_t i = 0; i < shape.size(); ++i) {
     to_shape[i] = shape[i];
     if (strides != nullptr) to_strides[i] = strides[i];
     all_count = all_count && shape[i] > 1;
   }
-  if (!all_count) canonical_strides(shape, strides, to_strides);
+  if (strides == nullptr) row_major_strides(shape, to_strides);
+  else if (!all_count) canonical_strides(shape, strides, to_strides);
 }
 
 /// Shape and strides of a typed view. A view without strides is row-major; strides of axes of extent

@@ -8,10 +8,6 @@ namespace {
 
 using why = reason_code;
 
-bool rank_fits(const array_form& form, const tensor_view& view) noexcept {
-  return form.rank == dynamic || form.rank == view.ndim();
-}
-
 bool extents_fit(const array_form& form, const tensor_view& view) noexcept {
   for (std::size_t i = 0; i < form.extents.size(); ++i) {
     if (form.extents[i] != dynamic && form.extents[i] != view.shape()[i]) return false;
@@ -76,7 +72,7 @@ std::string text_of(why code, const array_form& form, const description& s) {
 void add_shape_mismatches(std::vector<reason>& all, const array_form& form, const description& s) {
   if (!s.has_layout && s.view.shape().data() == nullptr) return;
   const auto add = [&all](std::string text) { all.push_back({why::layout, std::move(text)}); };
-  if (!rank_fits(form, s.view)) {
+  if (!rank_fits(form, s)) {
     add(expected(axes_text(form.rank), axes_text(s.view.ndim())));
   } else if (!extents_fit(form, s.view)) {
     add(expected("shape " + extents_text(form.extents.data(), form.rank),
@@ -92,9 +88,8 @@ void add_shape_mismatches(std::vector<reason>& all, const array_form& form, cons
 
 }  // namespace
 
-bool has_shape_of(const array_form& form, const description& s) noexcept {
-  return s.has_layout && rank_fits(form, s.view) && extents_fit(form, s.view) &&
-         column_major_fits(form, s);
+bool axes_fit(const array_form& form, const description& s) noexcept {
+  return extents_fit(form, s.view) && column_major_fits(form, s);
 }
 
 std::vector<reason> mismatches(const array_form& form, const description& s, const decision& d,

@@ -67,9 +67,19 @@ constexpr requirements requirements_of(const array_form& form, bool may_convert)
   return wanted;
 }
 
+constexpr bool rank_fits(const array_form& form, const description& source) noexcept {
+  return form.rank == dynamic || form.rank == source.view.ndim();
+}
+
+/// Whether extents and column-major order are those of the form. Precondition: the rank is.
+bool axes_fit(const array_form& form, const description& source) noexcept;
+
 /// Whether rank, extents and column-major order are those of the form: what negotiation has no words
 /// for. A layout that is not known fits no form.
-bool has_shape_of(const array_form& form, const description& source) noexcept;
+inline bool has_shape_of(const array_form& form, const description& source) noexcept {
+  const bool any_axes = form.extents.empty() && form.order != memory_order::f;
+  return source.has_layout && rank_fits(form, source) && (any_axes || axes_fit(form, source));
+}
 
 /// Whether a decision gives an array of the form without a conversion that nobody asked for.
 inline bool fits(const array_form& form, const description& source, const decision& decided,

@@ -7,7 +7,8 @@ namespace dlpack_bridge {
 
 /// What the hub counts in a process. All fields are independent; any thread may read them.
 struct counters {
-  std::atomic<std::int64_t> live{0};              ///< managed tensors of the hub not yet released
+  std::atomic<std::int64_t> live{0};          ///< managed tensors of the hub not yet released
+  std::atomic<std::int64_t> live_objects{0};  ///< the same of Python objects: changed with the GIL
   std::atomic<std::int64_t> pending_releases{0};  ///< dropped, waiting for a stream or a GIL holder
   std::atomic<std::int64_t> copies{0};
   std::atomic<std::int64_t> copied_bytes{0};
@@ -23,7 +24,9 @@ void use_counters(counters& shared) noexcept;
 
 /// Managed tensors of the hub not yet released.
 inline std::int64_t live_managed_tensors() noexcept {
-  return active_counters().live.load(std::memory_order_relaxed);
+  const counters& all = active_counters();
+  return all.live.load(std::memory_order_relaxed) +
+         all.live_objects.load(std::memory_order_relaxed);
 }
 
 /// Held by each managed tensor of the hub, whatever struct it lives in: counts it while it lives.

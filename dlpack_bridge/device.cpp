@@ -8,27 +8,26 @@ namespace {
 struct device_row {
   DLDeviceType type;
   std::string_view name;
-  memory_kind kind;
   bool indexed;  // the name carries ":id"; DLPack fixes the id of the others to 0
 };
 
 constexpr device_row rows[] = {
-    {kDLCPU, "cpu", memory_kind::host, false},
-    {kDLCUDA, "cuda", memory_kind::device, true},
-    {kDLCUDAHost, "cuda_host", memory_kind::host, false},
-    {kDLOpenCL, "opencl", memory_kind::handle, true},
-    {kDLVulkan, "vulkan", memory_kind::handle, true},
-    {kDLMetal, "metal", memory_kind::handle, true},
-    {kDLVPI, "vpi", memory_kind::device, true},
-    {kDLROCM, "rocm", memory_kind::device, true},
-    {kDLROCMHost, "rocm_host", memory_kind::host, false},
-    {kDLExtDev, "ext_dev", memory_kind::device, true},
-    {kDLCUDAManaged, "cuda_managed", memory_kind::managed, false},
-    {kDLOneAPI, "oneapi", memory_kind::device, true},
-    {kDLWebGPU, "webgpu", memory_kind::handle, true},
-    {kDLHexagon, "hexagon", memory_kind::device, true},
-    {kDLMAIA, "maia", memory_kind::device, true},
-    {kDLTrn, "trn", memory_kind::device, true},
+    {kDLCPU, "cpu", false},
+    {kDLCUDA, "cuda", true},
+    {kDLCUDAHost, "cuda_host", false},
+    {kDLOpenCL, "opencl", true},
+    {kDLVulkan, "vulkan", true},
+    {kDLMetal, "metal", true},
+    {kDLVPI, "vpi", true},
+    {kDLROCM, "rocm", true},
+    {kDLROCMHost, "rocm_host", false},
+    {kDLExtDev, "ext_dev", true},
+    {kDLCUDAManaged, "cuda_managed", false},
+    {kDLOneAPI, "oneapi", true},
+    {kDLWebGPU, "webgpu", true},
+    {kDLHexagon, "hexagon", true},
+    {kDLMAIA, "maia", true},
+    {kDLTrn, "trn", true},
 };
 
 const device_row* find(DLDeviceType type) noexcept {
@@ -65,11 +64,6 @@ std::optional<device> device::from_name(std::string_view text) noexcept {
     return device(row.type, id);
   }
   return std::nullopt;
-}
-
-memory_kind memory_kind_of(DLDeviceType type) noexcept {
-  const device_row* row = find(type);
-  return row == nullptr ? memory_kind::unknown : row->kind;
 }
 
 }  // namespace dlpack_bridge

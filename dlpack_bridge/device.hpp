@@ -1,5 +1,6 @@
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -21,7 +22,9 @@ struct device {
   constexpr device(DLDevice d) noexcept : type(d.device_type), id(d.device_id) {}
   constexpr operator DLDevice() const noexcept { return {type, id}; }
 
-  friend constexpr bool operator==(device, device) noexcept = default;
+  friend constexpr bool operator==(device a, device b) noexcept {
+    return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b);
+  }
 
   /// "cpu", "cuda_host", "cuda:1"; "device(42):0" for a type this version has no name for.
   std::string name() const;
@@ -40,11 +43,31 @@ enum class memory_kind : std::uint8_t {
   unknown,  ///< a device type this version does not know: never dereferenced
 };
 
-memory_kind memory_kind_of(DLDeviceType type) noexcept;
+constexpr memory_kind memory_kind_of(DLDeviceType type) noexcept {
+  switch (type) {
+    case kDLCPU:
+    case kDLCUDAHost:
+    case kDLROCMHost: return memory_kind::host;
+    case kDLCUDAManaged: return memory_kind::managed;
+    case kDLCUDA:
+    case kDLVPI:
+    case kDLROCM:
+    case kDLExtDev:
+    case kDLOneAPI:
+    case kDLHexagon:
+    case kDLMAIA:
+    case kDLTrn: return memory_kind::device;
+    case kDLOpenCL:
+    case kDLVulkan:
+    case kDLMetal:
+    case kDLWebGPU: return memory_kind::handle;
+  }
+  return memory_kind::unknown;
+}
 
 /// True for memory that the CPU may read without asking anyone.
-inline bool is_host_memory(DLDeviceType type) noexcept {
-  return type == kDLCPU || memory_kind_of(type) == memory_kind::host;
+constexpr bool is_host_memory(DLDeviceType type) noexcept {
+  return memory_kind_of(type) == memory_kind::host;
 }
 
 /// True for devices of a CUDA driver: kDLCUDA, and kDLCUDAManaged.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -24,14 +25,16 @@ struct dtype {
   constexpr dtype(DLDataType t) noexcept : code(t.code), bits(t.bits), lanes(t.lanes) {}
   constexpr operator DLDataType() const noexcept { return {code, bits, lanes}; }
 
-  friend constexpr bool operator==(dtype, dtype) noexcept = default;
+  friend constexpr bool operator==(dtype a, dtype b) noexcept {
+    return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b);
+  }
 
   /// Bits of one element with all its lanes.
   constexpr std::int64_t element_bits() const noexcept { return std::int64_t{bits} * lanes; }
   /// Bytes of one element; a packed sub-byte element counts as the byte that holds it.
-  constexpr std::int64_t itemsize() const noexcept { return (element_bits() + 7) / 8; }
+  constexpr std::int64_t itemsize() const noexcept { return (element_bits() + 7) >> 3; }
   /// True when several elements share a byte (float4, float6).
-  constexpr bool is_packed() const noexcept { return element_bits() % 8 != 0; }
+  constexpr bool is_packed() const noexcept { return (bits * lanes & 7) != 0; }
 
   /// "float32", "bfloat16", "float4_e2m1fn_x2"; "dtype(code=0, bits=24, lanes=1)" when unknown.
   std::string name() const;
@@ -73,39 +76,67 @@ inline constexpr std::string_view dtype_names[known_dtypes] = {
 };
 // clang-format on
 
+/// The element type of each number, in the same order; behind them one that nothing has.
+inline constexpr dtype dtype_rows[known_dtypes + 1] = {
+    boolean,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+    float16,
+    float32,
+    float64,
+    bfloat16,
+    complex32,
+    complex64,
+    complex128,
+    dtype(kDLFloat8_e3m4, 8),
+    dtype(kDLFloat8_e4m3, 8),
+    dtype(kDLFloat8_e4m3b11fnuz, 8),
+    dtype(kDLFloat8_e4m3fn, 8),
+    dtype(kDLFloat8_e4m3fnuz, 8),
+    dtype(kDLFloat8_e5m2, 8),
+    dtype(kDLFloat8_e5m2fnuz, 8),
+    dtype(kDLFloat8_e8m0fnu, 8),
+    dtype(kDLFloat6_e2m3fn, 6),
+    dtype(kDLFloat6_e3m2fn, 6),
+    dtype(kDLFloat4_e2m1fn, 4),
+    dtype(kDLFloat4_e2m1fn, 4, 2),
+    dtype(kDLOpaqueHandle, 0, 0),
+};
+
+/// Numbers by code and width: at most one known element type has its place in a cell.
+class dtype_index {
+ public:
+  constexpr dtype_index() noexcept {
+    for (dtype_id& id : cells_) id = dtype_id::unknown;
+    for (int i = 0; i < known_dtypes; ++i)
+      cells_[cell_of(dtype_rows[i])] = static_cast<dtype_id>(i);
+  }
+  /// The only number that `t` can have.
+  constexpr dtype_id candidate(dtype t) const noexcept { return cells_[cell_of(t)]; }
+
+ private:
+  static constexpr std::size_t cell_of(dtype t) noexcept {
+    const int width = std::countr_zero(t.bits | 0x80U);  // 2: 4 bits, 3: 8 bits, ... 7: 128 bits
+    return static_cast<std::size_t>(t.code % 32 * 16 + width + (t.lanes == 2 ? 8 : 0));
+  }
+  dtype_id cells_[32 * 16]{};
+};
+inline constexpr dtype_index dtype_numbers;
+
 /// The number of an element type; `unknown` for every other combination of code, bits and lanes.
 constexpr dtype_id id_of(dtype t) noexcept {
-  if (t.lanes != 1) {
-    return t == dtype(kDLFloat4_e2m1fn, 4, 2) ? dtype_id::float4_e2m1fn_x2 : dtype_id::unknown;
-  }
-  constexpr auto none = dtype_id::unknown;
-  const int width = std::countr_zero(static_cast<unsigned>(t.bits));  // 3: 8 bits ... 7: 128 bits
-  // Not std::has_single_bit: without a machine instruction it counts all bits in a library.
-  const bool whole = width >= 3 && (t.bits & (t.bits - 1)) == 0;
-  const auto sized = [&](dtype_id first, int smallest, int largest) {
-    if (!whole || width < smallest || width > largest) return none;
-    return static_cast<dtype_id>(static_cast<int>(first) + width - smallest);
-  };
-  switch (t.code) {
-    case kDLInt: return sized(dtype_id::int8, 3, 6);
-    case kDLUInt: return sized(dtype_id::uint8, 3, 6);
-    case kDLFloat: return sized(dtype_id::float16, 4, 6);
-    case kDLBfloat: return sized(dtype_id::bfloat16, 4, 4);
-    case kDLComplex: return sized(dtype_id::complex32, 5, 7);
-    case kDLBool: return sized(dtype_id::boolean, 3, 3);
-    case kDLFloat6_e2m3fn: return t.bits == 6 ? dtype_id::float6_e2m3fn : none;
-    case kDLFloat6_e3m2fn: return t.bits == 6 ? dtype_id::float6_e3m2fn : none;
-    case kDLFloat4_e2m1fn: return t.bits == 4 ? dtype_id::float4_e2m1fn : none;
-    default: break;
-  }
-  if (t.code >= kDLFloat8_e3m4 && t.code <= kDLFloat8_e8m0fnu && t.bits == 8) {
-    return static_cast<dtype_id>(static_cast<int>(dtype_id::float8_e3m4) + t.code - kDLFloat8_e3m4);
-  }
-  return none;
+  const dtype_id candidate = dtype_numbers.candidate(t);
+  return dtype_rows[static_cast<int>(candidate)] == t ? candidate : dtype_id::unknown;
 }
 
 /// The element type of a number. Precondition: `id != dtype_id::unknown`.
-dtype dtype_of(dtype_id id) noexcept;
+constexpr dtype dtype_of(dtype_id id) noexcept { return dtype_rows[static_cast<int>(id)]; }
 
 /// A set of known element types.
 class dtype_set {
@@ -149,8 +180,8 @@ inline constexpr dtype_set convertible_dtypes =
 /// The address multiple an element needs: a complex number aligns like its real part, a packed
 /// element like a byte.
 constexpr std::int64_t alignment_of(dtype t) noexcept {
-  if (t.is_packed() || t.lanes != 1) return 1;
-  return t.code == kDLComplex ? t.itemsize() / 2 : t.itemsize();
+  if (t.lanes != 1 || (t.bits & 7) != 0) return 1;
+  return t.code == kDLComplex ? t.bits >> 4 : t.bits >> 3;
 }
 
 /// The unsigned integer of the same width; for packed types the byte that holds them. Empty for

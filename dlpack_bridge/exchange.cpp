@@ -7,24 +7,26 @@
 namespace dlpack_bridge {
 namespace {
 
-// Strides of the source in bytes, for the copy and for address questions.
+// Strides in bytes, for the copy and for address questions.
 class byte_strides_of {
  public:
-  explicit byte_strides_of(const description& s) {
-    const std::int64_t step = std::max<std::int64_t>(s.itemsize, 1);
-    const auto ndim = static_cast<std::size_t>(s.view.ndim());
+  explicit byte_strides_of(const tensor_view& view, std::int64_t itemsize, bool in_bytes = false) {
+    const std::int64_t step = std::max<std::int64_t>(itemsize, 1);
+    const auto ndim = static_cast<std::size_t>(view.ndim());
     if (ndim > std::size(inline_)) overflow_.resize(ndim);
     values_ = ndim > std::size(inline_) ? overflow_.data() : inline_;
-    if (s.view.strides() == nullptr) {
-      row_major_strides(s.view.shape(), values_, step);
+    if (view.strides() == nullptr) {
+      row_major_strides(view.shape(), values_, step);
       return;
     }
     for (std::size_t i = 0; i < ndim; ++i) {
       // A stride that overflows belongs to an axis of extent 1: validate refused the others.
-      if (s.byte_strides) values_[i] = s.view.strides()[i];
-      else if (__builtin_mul_overflow(s.view.strides()[i], step, &values_[i])) values_[i] = 0;
+      if (in_bytes) values_[i] = view.strides()[i];
+      else if (__builtin_mul_overflow(view.strides()[i], step, &values_[i])) values_[i] = 0;
     }
   }
+  explicit byte_strides_of(const description& s)
+      : byte_strides_of(s.view, s.itemsize, s.byte_strides) {}
   byte_strides_of(const byte_strides_of&) = delete;
   byte_strides_of& operator=(const byte_strides_of&) = delete;
   const extent* get() const noexcept { return values_; }
@@ -39,21 +41,6 @@ const device_backend& backend_for(const description& s, const decision& d) noexc
   const bool cuda =
       needs_cuda(s.view.device().type) || needs_cuda(d.device.type) || d.device.type == kDLCUDAHost;
   return cuda && cuda_backend() != nullptr ? *cuda_backend() : host_backend();
-}
-
-// Asks about the axes that move the address only: more than these cannot be longer than 1.
-bool overlaps(const description& s) noexcept {
-  extent shape[64], strides[64];
-  const std::int64_t step = s.byte_strides ? 1 : std::max<std::int64_t>(s.itemsize, 1);
-  std::size_t moving = 0;
-  for (std::int32_t i = 0; i < s.view.ndim(); ++i) {
-    if (s.view.shape(i) == 1) continue;
-    if (moving == std::size(shape)) return true;
-    shape[moving] = s.view.shape(i);
-    if (__builtin_mul_overflow(s.view.strides()[i], step, &strides[moving])) return true;
-    ++moving;
-  }
-  return overlaps_itself({shape, moving}, strides, s.itemsize) != answer::no;
 }
 
 // Managed memory is the same memory under every label it is shown with.
@@ -91,12 +78,8 @@ struct address_span {
 address_span reach_of(const tensor_view& view) {
   if (view.size() == 0) return {view.data(), 0};
   const std::int64_t itemsize = std::max<std::int64_t>(view.dtype().itemsize(), 1);
-  std::vector<extent> strides(view.shape().size());
-  if (view.strides() == nullptr) row_major_strides(view.shape(), strides.data(), itemsize);
-  for (std::size_t i = 0; view.strides() != nullptr && i < strides.size(); ++i) {
-    strides[i] = view.shape()[i] == 1 ? 0 : view.strides()[i] * itemsize;
-  }
-  const std::optional<byte_span> span = span_of(view.shape(), strides.data(), itemsize);
+  const byte_strides_of strides(view, itemsize);
+  const std::optional<byte_span> span = span_of(view.shape(), strides.get(), itemsize);
   if (!span) return {view.data(), 0};
   return {static_cast<const char*>(view.data()) + span->low, span->high - span->low};
 }
@@ -147,7 +130,7 @@ tensor_view write_copy(const description& s, const decision& d, extent* room, fr
                  .negate = s.state.contains(reason_code::neg)},
       .stream = made.stream,
   };
-  if (s.layout.size != 0) made.running = backend.copy(job);
+  if (!s.layout.empty) made.running = backend.copy(job);
   return tensor_view(made.memory.data, shape.data(), nullptr, s.view.ndim(), d.dtype, d.device,
                      d.read_only);
 }
@@ -187,11 +170,19 @@ fresh_copy carry_out_copy(const description& s, const decision& d, owner& source
 
 }  // namespace
 
-void describe_layout(description& d) noexcept {
-  if (d.has_dtype) d.itemsize = d.view.dtype().itemsize();
-  const std::int64_t step = d.byte_strides ? d.itemsize : 1;
-  d.layout = facts_of(d.view.shape().data(), d.view.strides(), d.view.ndim(), step);
-  if (!d.layout.nested) d.overlapping = overlaps(d);
+// Asks about the axes that move the address only: more than these cannot be longer than 1.
+bool overlaps_itself(const description& s) noexcept {
+  extent shape[64], strides[64];
+  const std::int64_t step = s.byte_strides ? 1 : std::max<std::int64_t>(s.itemsize, 1);
+  std::size_t moving = 0;
+  for (std::int32_t i = 0; i < s.view.ndim(); ++i) {
+    if (s.view.shape(i) == 1) continue;
+    if (moving == std::size(shape)) return true;
+    shape[moving] = s.view.shape(i);
+    if (__builtin_mul_overflow(s.view.strides()[i], step, &strides[moving])) return true;
+    ++moving;
+  }
+  return overlaps_itself({shape, moving}, strides, s.itemsize) != answer::no;
 }
 
 description describe(const tensor_view& view) noexcept {
@@ -214,12 +205,9 @@ driver_status cuda_status() noexcept {
 }
 
 void find_facts(description& d, const requirements& wanted) noexcept {
-  if (!d.has_device) return;
+  if (!involves_driver(d, wanted)) return;
   const device from = d.view.device();
   const bool from_cuda = needs_cuda(from.type);
-  const bool device_memory =
-      from_cuda || from.type == kDLCUDAHost || (wanted.device && wanted.device->type != kDLCPU);
-  if (!device_memory) return;
   d.driver = cuda_status();
   if (!d.driver.answers()) return;
   stream_state& user = d.streams.consumer;
@@ -235,27 +223,21 @@ void find_facts(description& d, const requirements& wanted) noexcept {
   if (from_cuda) look(from, d.streams.producer);
 }
 
-tensor_view shared_view(const description& s, const decision& d, extent* room) noexcept {
+namespace detail {
+
+tensor_view view_of_bytes(const description& s, const decision& d, extent* room) noexcept {
   const std::span<const extent> shape = result_shape(s, d, room);
-  // Null is row-major: whoever wraps the view need not look again.
-  const bool dense = shape.data() == room || s.layout.c_contiguous;
-  const extent* strides = dense ? nullptr : s.view.strides();
-  if (memory_kind_of(s.view.device().type) != memory_kind::handle) {
-    return tensor_view(s.view.data(), shape.data(), strides, s.view.ndim(), d.dtype, d.device,
-                       d.read_only);
-  }
-  const DLTensor handle{s.view.data(),
-                        d.device,
-                        s.view.ndim(),
-                        d.dtype,
-                        const_cast<extent*>(shape.data()),
-                        const_cast<extent*>(strides),
-                        s.view.byte_offset()};
-  return tensor_view(handle, d.read_only);
+  const DLTensor bytes{.data = s.view.data(),
+                       .device = d.device,
+                       .ndim = s.view.ndim(),
+                       .dtype = d.dtype,
+                       .shape = const_cast<extent*>(shape.data()),
+                       .strides = nullptr,
+                       .byte_offset = s.view.byte_offset()};
+  return tensor_view(bytes, d.read_only);
 }
 
-stream_handle carry_out_order(const description& s, const decision& d) {
-  if (!d.after_producer && !d.host_waits) return d.stream;
+stream_handle make_wait(const description& s, const decision& d) {
   const device_backend& backend = *cuda_backend();
   const stream_handle producer = s.streams.producer.handle;
   if (d.host_waits) {
@@ -267,18 +249,15 @@ stream_handle carry_out_order(const description& s, const decision& d) {
   return user;
 }
 
-handed_over hand_over(const description& s, const decision& d, owner& keep, loan_sides sides,
-                      extent* room) {
-  if (!d.copies_here) {
-    handed_over out{.view = shared_view(s, d, room)};
-    out.flags = s.is_copied ? DLPACK_FLAG_BITMASK_IS_COPIED : 0;
-    out.stream = carry_out_order(s, d);
-    out.keep = lend(std::move(keep), s.view, d.device,
-                    {.user = s.streams.consumer.handle,
-                     .user_object = std::move(sides.user_object),
-                     .listener = sides.listener});
-    return out;
-  }
+owner lend_shared(const description& s, const decision& d, owner& keep, loan_sides& sides) {
+  return lend(std::move(keep), s.view, d.device,
+              {.user = s.streams.consumer.handle,
+               .user_object = std::move(sides.user_object),
+               .listener = sides.listener});
+}
+
+handed_over hand_over_copy(const description& s, const decision& d, owner& keep, loan_sides& sides,
+                           extent* room) {
   fresh_copy made = carry_out_copy(s, d, keep, sides.listener, room);
   handed_over out{.view = made.view, .flags = DLPACK_FLAG_BITMASK_IS_COPIED, .stream = made.stream};
   if (made.running) {
@@ -290,6 +269,8 @@ handed_over hand_over(const description& s, const decision& d, owner& keep, loan
       {.user = made.stream, .user_object = std::move(sides.user_object), .home = made.memory.home});
   return out;
 }
+
+}  // namespace detail
 
 managed_tensor make_tensor(const extent_list& shape, dtype type, device where, stream_handle stream,
                            std::int64_t alignment) {

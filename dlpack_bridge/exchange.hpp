@@ -12,12 +12,30 @@ description describe(const tensor_view& view) noexcept;
 /// Describes what C++ owns: its flags and its stream as well.
 description describe(const managed_tensor& t) noexcept;
 
-/// Fills `layout` and `overlapping` of a description whose `view` is set and valid.
-void describe_layout(description& d) noexcept;
+/// Whether two indices of a description reach a common byte, or nobody can tell: for layouts that are
+/// not nested.
+bool overlaps_itself(const description& d) noexcept;
 
-/// FACTS: asks the driver what a decision about this array needs, and only where device memory is
-/// involved. The streams that are known by now stand in `d.streams`; the one the caller named comes
-/// before a target's own. Does not synchronise.
+/// Fills `layout` and `overlapping` of a description whose `view` is set and valid.
+inline void describe_layout(description& d) noexcept {
+  if (d.has_dtype) d.itemsize = d.view.dtype().itemsize();
+  const std::int64_t step = d.byte_strides ? d.itemsize : 1;
+  d.layout = facts_of(d.view.shape().data(), d.view.strides(), d.view.ndim(), step);
+  if (!d.layout.nested) d.overlapping = overlaps_itself(d);
+}
+
+/// Whether a decision about this array needs facts of the driver: it may be, or go where, memory of a
+/// device is.
+inline bool involves_driver(const description& d, const requirements& wanted) noexcept {
+  if (!d.has_device) return false;
+  const DLDeviceType from = d.view.device().type;
+  return needs_cuda(from) || from == kDLCUDAHost ||
+         (wanted.device && wanted.device->type != kDLCPU);
+}
+
+/// FACTS: asks the driver what a decision about this array needs, and only where it is involved. The
+/// streams that are known by now stand in `d.streams`; the one the caller named comes before a target's
+/// own. Does not synchronise.
 void find_facts(description& d, const requirements& wanted) noexcept;
 
 /// The status of the CUDA driver; `no_driver` in a build without a backend.
@@ -37,6 +55,16 @@ struct handed_over {
   stream_handle stream;     ///< what device memory is ordered on
 };
 
+/// The view under which shared memory is handed on: dtype (`bits`), device label and READ_ONLY as
+/// decided; shape and strides borrowed from the source. `room` has space for `ndim` extents and is
+/// used when packed elements become bytes, which changes the last extent.
+tensor_view shared_view(const description& source, const decision& decided, extent* room) noexcept;
+
+/// ORDER alone, for an array that stays what it is: makes the consumer wait for the producer as
+/// decided, or the host. Returns the stream that the result is ordered on.
+/// @throws device_error
+stream_handle carry_out_order(const description& source, const decision& decided);
+
 /// ORDER, COPY and RELEASE for a decision that is neither a refusal nor an identity: makes streams wait
 /// as decided, copies, and lends device memory so that it goes back only after the uses the hub knows
 /// of. `keep` keeps the source alive. It moves into a result that shares; of a copy it is left to the
@@ -47,11 +75,6 @@ struct handed_over {
 handed_over hand_over(const description& source, const decision& decided, owner& keep,
                       loan_sides sides, extent* room);
 
-/// ORDER alone, for an array that stays what it is: makes the consumer wait for the producer as
-/// decided, or the host. Returns the stream that the result is ordered on.
-/// @throws device_error
-stream_handle carry_out_order(const description& source, const decision& decided);
-
 /// Uninitialised memory of its own on a device: host memory as `make_tensor` of managed_tensor.hpp
 /// gives it, pinned or CUDA memory from the CUDA backend. CUDA memory is for work on `stream`
 /// (unknown: the hub's own), which the tensor names as its stream; it goes back in that stream's order,
@@ -60,11 +83,6 @@ stream_handle carry_out_order(const description& source, const decision& decided
 /// hub has no memory on), device_error (no driver, out of memory)
 managed_tensor make_tensor(const extent_list& shape, dtype type, device where,
                            stream_handle stream = {}, std::int64_t alignment = default_alignment);
-
-/// The view under which shared memory is handed on: dtype (`bits`), device label and READ_ONLY as
-/// decided; shape and strides borrowed from the source. `room` has space for `ndim` extents and is
-/// used when packed elements become bytes, which changes the last extent.
-tensor_view shared_view(const description& source, const decision& decided, extent* room) noexcept;
 
 /// Whether two described arrays have a byte in common; see `layout.hpp`. Arrays on different devices
 /// have none; managed memory is on every CUDA device and on the host.
@@ -75,5 +93,43 @@ answer share_memory(const description& a, const description& b);
 /// @throws exchange_error with every blocker
 managed_tensor exchange(managed_tensor t, const requirements& wanted = {},
                         const capabilities& target = capabilities_of(framework::cpp));
+
+// ---- what most exchanges are: host memory that is shared -------------------------------------------
+
+namespace detail {
+
+tensor_view view_of_bytes(const description& source, const decision& decided,
+                          extent* room) noexcept;
+stream_handle make_wait(const description& source, const decision& decided);
+owner lend_shared(const description& source, const decision& decided, owner& keep,
+                  loan_sides& sides);
+handed_over hand_over_copy(const description& source, const decision& decided, owner& keep,
+                           loan_sides& sides, extent* room);
+
+}  // namespace detail
+
+inline tensor_view shared_view(const description& s, const decision& d, extent* room) noexcept {
+  const dtype from = s.view.dtype();
+  if (from.is_packed() && d.dtype != from) return detail::view_of_bytes(s, d, room);
+  // Null is row-major: whoever wraps the view need not look again.
+  return s.view.relabelled(s.layout.c_contiguous ? nullptr : s.view.strides(), d.dtype, d.device,
+                           d.read_only);
+}
+
+inline stream_handle carry_out_order(const description& s, const decision& d) {
+  return d.after_producer || d.host_waits ? detail::make_wait(s, d) : d.stream;
+}
+
+inline handed_over hand_over(const description& s, const decision& d, owner& keep, loan_sides sides,
+                             extent* room) {
+  if (d.copies_here) return detail::hand_over_copy(s, d, keep, sides, room);
+  const stream_handle stream = carry_out_order(s, d);
+  return {
+      .view = shared_view(s, d, room),
+      .keep = needs_cuda(d.device.type) ? detail::lend_shared(s, d, keep, sides) : std::move(keep),
+      .flags = s.is_copied ? std::uint64_t{DLPACK_FLAG_BITMASK_IS_COPIED} : 0,
+      .stream = stream,
+  };
+}
 
 }  // namespace dlpack_bridge

@@ -224,15 +224,6 @@ bool is_f_contiguous(std::span<const extent> shape, const extent* strides,
   return true;
 }
 
-void row_major_strides(std::span<const extent> shape, extent* out, std::int64_t step) noexcept {
-  for (std::size_t i = shape.size(); i-- > 0;) {
-    out[i] = step;
-    std::int64_t next;
-    // Only an empty array can overflow here; its strides mean nothing.
-    if (shape[i] > 1 && !__builtin_mul_overflow(step, shape[i], &next)) step = next;
-  }
-}
-
 void canonical_strides(std::span<const extent> shape, const extent* strides, extent* out,
                        std::int64_t step) noexcept {
   const bool empty = std::ranges::any_of(shape, [](extent n) { return n <= 0; });

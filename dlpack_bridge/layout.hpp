@@ -20,47 +20,38 @@ struct layout_facts {
   bool c_contiguous = true;         ///< row-major and dense, axes of extent 1 ignored
   bool nested = true;     ///< strides fall from axis to axis without overlap: certainly unique
   bool overflow = false;  ///< an extent is negative or the size leaves 63 bits
+  bool empty = false;     ///< no elements
 };
 
 /// Reads a layout once. `strides` may be null: row-major. Empty arrays count as contiguous.
 inline layout_facts facts_of(const extent* shape, const extent* strides, std::int32_t ndim,
                              std::int64_t step = 1) noexcept {
-  layout_facts f;
-  bool empty = false;
-  bool too_large = false;
-  std::int64_t dense = step;    // the stride of a dense row-major array
+  bool too_large = false, dense = true, nested = true;
+  std::int64_t size = 1, shortest = 1;
+  std::int32_t negative_axis = -1;
   std::int64_t reached = step;  // first address behind everything the inner axes touch
   for (std::int32_t i = ndim; i-- > 0;) {
     const extent n = shape[i];
-    if (n == 1) continue;
-    if (n <= 0) {
-      if (n < 0) f.overflow = true;
-      empty = true;
+    if (n <= 1) {
+      if (n < shortest) shortest = n;
       continue;
     }
-    if (strides != nullptr) {
-      const extent s = strides[i];
-      if (s != dense) f.c_contiguous = false;
-      if (s < 0) f.negative_axis = i;
-      const extent distance = s >= 0 ? s : s == INT64_MIN ? INT64_MAX : -s;
-      std::int64_t last;
-      if (distance < reached || __builtin_mul_overflow(distance, n - 1, &last) ||
-          __builtin_add_overflow(reached, last, &reached)) {
-        f.nested = false;
-      }
+    too_large |= __builtin_mul_overflow(size, n, &size);
+    // As long as the inner axes are dense, what they reach is the stride of a dense array.
+    const extent s = strides == nullptr ? reached : strides[i];
+    dense &= s == reached;
+    if (dense) {
+      too_large |= __builtin_mul_overflow(reached, n, &reached);
+      continue;
     }
-    too_large |= __builtin_mul_overflow(f.size, n, &f.size);
-    too_large |= __builtin_mul_overflow(dense, n, &dense);
+    if (s < 0) negative_axis = i;
+    const extent distance = s >= 0 ? s : s == INT64_MIN ? INT64_MAX : -s;
+    std::int64_t last;
+    nested &= distance >= reached && !__builtin_mul_overflow(distance, n - 1, &last) &&
+              !__builtin_add_overflow(reached, last, &reached);
   }
-  if (empty) {
-    const bool negative_extent = f.overflow;
-    f = layout_facts{};
-    f.size = 0;
-    f.overflow = negative_extent;
-  } else if (too_large) {
-    f.overflow = true;
-  }
-  return f;
+  if (shortest < 1) return {.size = 0, .overflow = shortest < 0, .empty = true};
+  return {size, negative_axis, dense, nested, too_large, false};
 }
 
 /// Number of elements; empty when an extent is negative or the product overflows.
@@ -74,7 +65,15 @@ bool is_f_contiguous(std::span<const extent> shape, const extent* strides,
                      std::int64_t step = 1) noexcept;
 
 /// Writes the strides of a dense row-major array.
-void row_major_strides(std::span<const extent> shape, extent* out, std::int64_t step = 1) noexcept;
+inline void row_major_strides(std::span<const extent> shape, extent* out,
+                              std::int64_t step = 1) noexcept {
+  for (std::size_t i = shape.size(); i-- > 0;) {
+    out[i] = step;
+    std::int64_t next;
+    // Only an empty array can overflow here; its strides mean nothing.
+    if (shape[i] > 1 && !__builtin_mul_overflow(step, shape[i], &next)) step = next;
+  }
+}
 
 /// Writes strides that address the same elements and look contiguous wherever the array is: the
 /// strides of axes of extent 1 and of empty arrays mean nothing and are replaced. `strides` may be

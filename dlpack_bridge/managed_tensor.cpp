@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <new>
 
+#include <dlpack_bridge/array_axes.hpp>
 #include <dlpack_bridge/error.hpp>
 #include <dlpack_bridge/version.hpp>
 
@@ -14,8 +15,10 @@ namespace {
 // What the hub allocates for a managed tensor: both structs of the protocol (a consumer gets one of
 // them), what keeps the memory alive, then shape and strides.
 struct block {
+  block(const tensor_view& view, owner&& kept, std::uint64_t flags) noexcept;
+
   DLManagedTensorVersioned versioned;
-  DLManagedTensor legacy;
+  DLManagedTensor legacy;  // written when it is asked for
   owner keep;
   live_token token;
 
@@ -40,20 +43,18 @@ extern "C" void delete_legacy(DLManagedTensor* self) {
   destroy(static_cast<block*>(self->manager_ctx));
 }
 
-// Writes everything but the owner into raw memory of at least block::bytes(ndim).
-block* construct(void* memory, const tensor_view& view, std::uint64_t flags) noexcept {
-  auto* made = new (memory) block{};
-  extent* const shape = view.ndim() == 0 ? nullptr : made->extents();
+// `this` is at the beginning of at least block::bytes(ndim).
+block::block(const tensor_view& view, owner&& kept, std::uint64_t flags) noexcept
+    : keep(std::move(kept)) {
+  extent* const shape = view.ndim() == 0 ? nullptr : extents();
   extent* const strides = view.ndim() == 0 ? nullptr : shape + view.ndim();
-  std::ranges::copy(view.shape(), shape);
-  canonical_strides(view.shape(), view.strides(), strides);
-  made->versioned.version = exported_dlpack_version;
-  made->versioned.manager_ctx = made;
-  made->versioned.deleter = delete_versioned;
-  made->versioned.flags = flags | (view.read_only() ? DLPACK_FLAG_BITMASK_READ_ONLY : 0);
-  made->versioned.dl_tensor = DLTensor{view.data(), view.device(), view.ndim(),       view.dtype(),
-                                       shape,       strides,       view.byte_offset()};
-  return made;
+  copy_axes(view, shape, strides);
+  versioned.version = exported_dlpack_version;
+  versioned.manager_ctx = this;
+  versioned.deleter = delete_versioned;
+  versioned.flags = flags | (view.read_only() ? DLPACK_FLAG_BITMASK_READ_ONLY : 0);
+  versioned.dl_tensor = DLTensor{view.data(), view.device(), view.ndim(),       view.dtype(),
+                                 shape,       strides,       view.byte_offset()};
 }
 
 bool is_block(const DLManagedTensorVersioned* tensor) noexcept {
@@ -99,8 +100,7 @@ managed_tensor managed_tensor::adopt(DLManagedTensor* raw) {
 managed_tensor managed_tensor::wrap(const tensor_view& view, owner keep, std::uint64_t flags) {
   void* memory = std::malloc(block::bytes(view.ndim()));
   if (memory == nullptr) throw std::bad_alloc();
-  block* made = construct(memory, view, flags);
-  made->keep = std::move(keep);
+  auto* made = new (memory) block(view, std::move(keep), flags);
   return managed_tensor(&made->versioned);
 }
 
@@ -145,8 +145,8 @@ managed_tensor make_tensor(const extent_list& shape, dtype type, std::int64_t al
   if (memory == nullptr) throw std::bad_alloc();
   const tensor_view view(static_cast<std::byte*>(memory) + head, shape.data(), nullptr,
                          static_cast<std::int32_t>(shape.size()), type);
-  DLManagedTensorVersioned* made = &construct(memory, view, 0)->versioned;
-  return managed_tensor::adopt(made);
+  auto* made = new (memory) block(view, owner(), 0);
+  return managed_tensor::adopt(&made->versioned);
 }
 
 }  // namespace dlpack_bridge

@@ -22,15 +22,15 @@ bool aligned(const void* data, std::int64_t alignment) noexcept {
   return (reinterpret_cast<std::uintptr_t>(data) & static_cast<std::uintptr_t>(alignment - 1)) == 0;
 }
 
-// The device under which the target shows memory of `from`, if it can show it at all: pinned memory
-// is host memory to whoever has no name for it, managed memory is device or host memory.
-std::optional<device> presented(device from, device_set holds) noexcept {
-  if (holds.contains(from.type)) return from;
+// Sets the device under which the target shows memory of `from`: pinned memory is host memory to
+// whoever has no name for it, managed memory is device or host memory. False when it cannot show it.
+bool is_shown(device from, device_set holds, device& as) noexcept {
+  as = from;
+  if (holds.contains(from.type)) return true;
   const memory_kind kind = memory_kind_of(from.type);
-  if (kind == memory_kind::managed && holds.contains(kDLCUDA)) return device(kDLCUDA, from.id);
-  const bool readable = kind == memory_kind::host || kind == memory_kind::managed;
-  if (readable && holds.contains(kDLCPU)) return device(kDLCPU);
-  return std::nullopt;
+  as =
+      kind == memory_kind::managed && holds.contains(kDLCUDA) ? device(kDLCUDA, from.id) : device();
+  return holds.contains(as.type) && (kind == memory_kind::host || kind == memory_kind::managed);
 }
 
 // True when the elements can stay where they are and count as living on `wanted`.
@@ -49,16 +49,30 @@ bool is_identity(const description& s, const requirements& r, const capabilities
   if (r.dtype && !(native && s.view.dtype() == *r.dtype)) return false;
   if (r.device) {
     if (!s.has_device) return false;
-    if (presented(s.view.device(), t.devices) != *r.device) return false;
+    device as;
+    if (!is_shown(s.view.device(), t.devices, as) || as != *r.device) return false;
   }
   const bool dense = s.has_layout ? s.layout.c_contiguous && !s.byte_strides : s.says_contiguous;
   if (r.c_order && !dense) return false;
   if (r.alignment != 1) {
-    const bool no_elements = s.has_layout && s.layout.size == 0;
+    const bool no_elements = s.has_layout && s.layout.empty;
     const bool has_address = s.has_layout || s.view.data() != nullptr;
     if (!no_elements && !(has_address && aligned(s.view.data(), r.alignment))) return false;
   }
   return true;
+}
+
+// The elements as the unsigned integers of their width.
+void judge_bits(decision& d, const description& s, const capabilities& t) noexcept {
+  const dlpack_bridge::dtype from = s.view.dtype();
+  const std::optional<dlpack_bridge::dtype> bits = bits_of(from);
+  d.dtype = bits.value_or(from);
+  if (!bits || !t.dtypes.contains(id_of(d.dtype))) d.blockers.add(why::dtype);
+  if (!from.is_packed() || !s.has_layout) return;
+  // Bytes can only be counted along a dense last axis.
+  const auto shape = s.view.shape();
+  const bool whole = !shape.empty() && shape.back() * from.element_bits() % 8 == 0;
+  if (!whole || !s.layout.c_contiguous) d.blockers.add(why::layout);
 }
 
 void judge_dtype(decision& d, const description& s, const requirements& r,
@@ -68,24 +82,22 @@ void judge_dtype(decision& d, const description& s, const requirements& r,
     return;
   }
   const dlpack_bridge::dtype from = s.view.dtype();
-  if (id_of(from) == dtype_id::unknown) {
+  const dtype_id id = id_of(from);
+  if (id == dtype_id::unknown) {
     d.blockers.add(from.lanes > 1 ? why::lanes : why::dtype);
     return;
   }
-  d.dtype = r.bits ? bits_of(from).value_or(from) : r.dtype.value_or(from);
-  if (r.bits && !bits_of(from)) d.blockers.add(why::dtype);
   if (s.padded && from.is_packed()) d.blockers.add(why::dtype);
-  if (!t.dtypes.contains(id_of(d.dtype))) d.blockers.add(why::dtype);
-  if (r.bits && from.is_packed() && s.has_layout) {
-    // Bytes can only be counted along a dense last axis.
-    const auto shape = s.view.shape();
-    const bool whole = !shape.empty() && shape.back() * from.element_bits() % 8 == 0;
-    if (!whole || !s.layout.c_contiguous) d.blockers.add(why::layout);
+  if (r.bits) {
+    judge_bits(d, s, t);
+    return;
   }
-  if (!r.bits && d.dtype != from) {
-    if (can_copy(from, d.dtype)) d.reasons.add(why::dtype);
-    else d.blockers.add(why::dtype);
-  }
+  d.dtype = r.dtype.value_or(from);
+  const bool converts = r.dtype && *r.dtype != from;
+  if (!t.dtypes.contains(converts ? id_of(d.dtype) : id)) d.blockers.add(why::dtype);
+  if (!converts) return;
+  if (can_copy(from, d.dtype)) d.reasons.add(why::dtype);
+  else d.blockers.add(why::dtype);
 }
 
 void judge_device(decision& d, const description& s, const requirements& r,
@@ -95,21 +107,20 @@ void judge_device(decision& d, const description& s, const requirements& r,
     return;
   }
   const dlpack_bridge::device from = s.view.device();
-  const std::optional<dlpack_bridge::device> stays = presented(from, t.devices);
   bool moves = false;
   if (r.device) {
     d.device = *r.device;
     moves = !lives_on(from, *r.device);
     if (!t.devices.contains(r.device->type)) d.blockers.add(why::device);
-  } else {
-    d.device = stays.value_or(dlpack_bridge::device());
-    moves = !stays;
-    if (moves && !t.devices.contains(kDLCPU)) d.blockers.add(why::device);
+  } else if (!is_shown(from, t.devices, d.device)) {
+    d.device = dlpack_bridge::device();
+    moves = true;
+    if (!t.devices.contains(kDLCPU)) d.blockers.add(why::device);
   }
   if (moves) d.reasons.add(why::device);
   // Without a driver nobody orders CUDA memory: it stays with who carries its order, under its label.
-  const bool stays_described = t.carries_order && d.device == from;
-  const bool absent = needs_cuda(from.type) && !stays_described && !s.driver.answers();
+  const bool absent =
+      needs_cuda(from.type) && !s.driver.answers() && !(t.carries_order && d.device == from);
   if (absent || s.driver_fails) d.blockers.add(why::driver);
 }
 
@@ -133,7 +144,7 @@ void judge_layout(decision& d, const description& s, const requirements& r,
                   const capabilities& t) noexcept {
   if (!s.has_layout) return;
   if (s.view.ndim() > t.max_ndim) d.blockers.add(why::layout);
-  if (s.layout.size == 0) return;
+  if (s.layout.empty) return;
   if (s.byte_strides) d.reasons.add(why::layout);
   if (s.layout.negative_axis >= 0 && !t.negative_strides) d.reasons.add(why::negative_stride);
   if (!s.layout.c_contiguous) {
@@ -141,7 +152,7 @@ void judge_layout(decision& d, const description& s, const requirements& r,
     if (!t.any_strides && s.layout.negative_axis < 0) d.reasons.add(why::layout);
   }
   const std::int64_t natural = s.has_dtype ? alignment_of(s.view.dtype()) : 1;
-  const std::int64_t needed = std::max({natural, r.alignment, t.alignment});
+  const std::int64_t needed = std::max(natural, std::max(r.alignment, t.alignment));
   if (!aligned(s.view.data(), needed) &&
       memory_kind_of(s.view.device().type) != memory_kind::handle) {
     d.reasons.add(why::alignment);
@@ -181,7 +192,8 @@ decision negotiate(const description& s, const requirements& r, const capabiliti
     d.read_only = s.view.read_only();
     const bool on_device = s.has_device && needs_cuda(s.view.device().type);
     if (on_device && r.refused_stream) d.blockers.add(why::stream);
-    if (on_device && r.stream.known() && !r.stream.no_sync()) judge_streams(d, s, r);
+    const bool ordered = on_device && r.stream.known() && !r.stream.no_sync();
+    if (ordered && s.driver.answers()) judge_streams(d, s, r);
     if (!d.blockers.empty()) d.action = action::refuse;
     return d;
   }
@@ -200,7 +212,11 @@ decision negotiate(const description& s, const requirements& r, const capabiliti
   d.copies_here = !d.reasons.empty();
   if (d.copies_here) judge_copying(d, s, r);
   if (s.is_copied && r.copy != copy_policy::always) d.reasons.add(why::framework);
-  judge_streams(d, s, r);
+  if (s.driver.answers()) judge_streams(d, s, r);  // else there are no streams
+  if (d.reasons.empty() && d.blockers.empty()) {
+    d.read_only |= t.immutable;
+    return d;
+  }
   // Only a copy by the hub can turn a packed array dense, and it cannot repack one.
   if (d.copies_here && s.has_layout && s.view.dtype().is_packed() && !s.layout.c_contiguous) {
     d.blockers.add(why::layout);
@@ -215,13 +231,10 @@ decision negotiate(const description& s, const requirements& r, const capabiliti
     d.read_only = d.copies_here = d.after_producer = d.producer_after = d.host_waits = false;
     return d;
   }
-  if (!d.reasons.empty()) {
-    d.action = action::copy;
-    d.nbytes = result_bytes(d, s);
-    d.alignment = std::max({default_copy_alignment, r.alignment, t.alignment});
-  }
-  if (d.copies_here) d.read_only = t.immutable;
-  else if (t.immutable) d.read_only = true;
+  d.action = action::copy;
+  d.nbytes = result_bytes(d, s);
+  d.alignment = std::max({default_copy_alignment, r.alignment, t.alignment});
+  d.read_only = t.immutable || (!d.copies_here && d.read_only);
   return d;
 }
 

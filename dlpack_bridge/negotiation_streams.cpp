@@ -77,7 +77,7 @@ bool belongs_elsewhere(const stream_state& s, device where) noexcept {
 
 void judge_streams(decision& d, const description& s, const requirements& r) noexcept {
   const device from = s.view.device();
-  if (!s.has_device || !s.driver.answers()) return;
+  if (!s.has_device) return;
   if (!needs_cuda(from.type) && !needs_cuda(d.device.type)) return;
   const device work = needs_cuda(d.device.type) ? d.device : from;
   const bool elsewhere = belongs_elsewhere(s.streams.consumer, work) ||

@@ -62,8 +62,14 @@ class owner {
   }
 
   void* get() const noexcept { return object_; }
+  release_function release_by() const noexcept { return release_; }
   explicit operator bool() const noexcept { return release_ != nullptr; }
 
+  /// Gives the object to a caller who lets it go.
+  void* give_up() noexcept {
+    release_ = nullptr;
+    return object_;
+  }
   /// Lets the object go now.
   void reset() noexcept {
     if (const release_function release = std::exchange(release_, nullptr)) release(object_);
@@ -95,6 +101,17 @@ class shared_owner {
                       kept_->copies.fetch_sub(1, std::memory_order_acq_rel) == 1;
     if (last) delete kept_;
   }
+
+  /// A second copy of the only one: costs less than any other. Precondition: `is_last()`, and nobody
+  /// copies this one meanwhile.
+  shared_owner second() const noexcept {
+    kept_->copies.store(2, std::memory_order_relaxed);
+    shared_owner copy;
+    copy.kept_ = kept_;
+    return copy;
+  }
+
+  void swap(shared_owner& other) noexcept { std::swap(kept_, other.kept_); }
 
   explicit operator bool() const noexcept { return kept_ != nullptr; }
   /// True when this is the only copy: nobody else can make one.

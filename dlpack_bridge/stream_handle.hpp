@@ -26,29 +26,31 @@ class stream_handle {
     const bool rocm = type == kDLROCM;
     if (!rocm && type != kDLCUDA && type != kDLCUDAManaged) return std::nullopt;
     if (number < -1 || (rocm ? number == 1 || number == 2 : number == 0)) return std::nullopt;
-    return stream_handle(number, true);
+    return stream_handle(number);
   }
 
   /// Reads a raw driver handle (`current_work_stream`, `__cuda_stream__`): NULL is the legacy
   /// default stream there, protocol number 1.
   static stream_handle from_native(const void* handle) noexcept {
     const auto number = reinterpret_cast<std::intptr_t>(handle);
-    return stream_handle(number == 0 ? 1 : number, true);
+    return stream_handle(number == 0 ? 1 : number);
   }
 
-  constexpr bool known() const noexcept { return known_; }
+  constexpr bool known() const noexcept { return number_ != unknown; }
   /// -1: whoever asked does the ordering.
-  constexpr bool no_sync() const noexcept { return known_ && number_ == -1; }
-  /// The number of the DLPack protocol. Precondition: `known()`.
-  constexpr std::int64_t protocol() const noexcept { return number_; }
+  constexpr bool no_sync() const noexcept { return number_ == -1; }
+  /// CUDA's per-thread default stream: another one on each thread.
+  constexpr bool per_thread() const noexcept { return number_ == 2; }
+  /// The number of the DLPack protocol; 0 when no stream is known.
+  constexpr std::int64_t protocol() const noexcept { return known() ? number_ : 0; }
 
   friend constexpr bool operator==(stream_handle, stream_handle) noexcept = default;
 
  private:
-  constexpr stream_handle(std::int64_t number, bool known) noexcept
-      : number_(number), known_(known) {}
-  std::int64_t number_ = 0;
-  bool known_ = false;
+  constexpr explicit stream_handle(std::int64_t number) noexcept : number_(number) {}
+
+  static constexpr std::int64_t unknown = INT64_MIN;  // neither a number nor an address
+  std::int64_t number_ = unknown;
 };
 
 }  // namespace dlpack_bridge

@@ -2,18 +2,6 @@
 
 namespace dlpack_bridge {
 
-tensor_view::tensor_view(const DLTensor& tensor, bool read_only) noexcept
-    : data_(tensor.data), shape_(tensor.shape), strides_(tensor.strides), ndim_(tensor.ndim),
-      dtype_(tensor.dtype), device_(tensor.device), read_only_(read_only) {
-  // On handle devices `data` is an object, and arithmetic on it gives a wild pointer
-  // (pytorch#182924).
-  if (memory_kind_of(tensor.device.device_type) == memory_kind::handle) {
-    byte_offset_ = tensor.byte_offset;
-  } else if (tensor.data != nullptr) {
-    data_ = static_cast<std::byte*>(tensor.data) + tensor.byte_offset;
-  }
-}
-
 std::int64_t tensor_view::size() const noexcept {
   std::int64_t count = 1;
   for (const extent n : shape()) count *= n;

@@ -20,7 +20,18 @@ class tensor_view {
 
   /// Looks at a `DLTensor`. `byte_offset` is added to `data` except for devices whose `data` is a
   /// handle. Nothing is validated: see `managed_tensor::adopt` and `validate`.
-  explicit tensor_view(const DLTensor& tensor, bool read_only = false) noexcept;
+  explicit tensor_view(const DLTensor& tensor, bool read_only = false) noexcept
+      : data_(tensor.data), shape_(tensor.shape), strides_(tensor.strides), ndim_(tensor.ndim),
+        dtype_(tensor.dtype), device_(tensor.device), read_only_(read_only) {
+    if (tensor.byte_offset == 0) return;
+    // On handle devices `data` is an object, and arithmetic on it gives a wild pointer
+    // (pytorch#182924).
+    if (memory_kind_of(device_.type) == memory_kind::handle) {
+      byte_offset_ = tensor.byte_offset;
+    } else if (tensor.data != nullptr) {
+      data_ = static_cast<std::byte*>(tensor.data) + tensor.byte_offset;
+    }
+  }
 
   /// Looks at plain memory. `strides` in elements; null means row-major.
   constexpr tensor_view(void* data, const extent* shape, const extent* strides, std::int32_t ndim,
@@ -30,6 +41,17 @@ class tensor_view {
         read_only_(read_only) {}
 
   tensor_view(managed_tensor&&) = delete;
+
+  /// The same memory and shape with other strides, under another label.
+  constexpr tensor_view relabelled(const extent* strides, dlpack_bridge::dtype type,
+                                   dlpack_bridge::device where, bool read_only) const noexcept {
+    tensor_view view = *this;
+    view.strides_ = strides;
+    view.dtype_ = type;
+    view.device_ = where;
+    view.read_only_ = read_only;
+    return view;
+  }
 
   /// Address of the first element, `byte_offset` applied; the handle itself on handle devices.
   constexpr void* data() const noexcept { return data_; }
@@ -44,7 +66,7 @@ class tensor_view {
   constexpr const extent* strides() const noexcept { return strides_; }
   constexpr dlpack_bridge::dtype dtype() const noexcept { return dtype_; }
   constexpr dlpack_bridge::device device() const noexcept { return device_; }
-  constexpr bool read_only() const noexcept { return read_only_; }
+  constexpr bool read_only() const noexcept { return read_only_ != 0; }
 
   /// Number of elements. Precondition: the shape was validated.
   std::int64_t size() const noexcept;
@@ -60,7 +82,7 @@ class tensor_view {
   std::int32_t ndim_ = 0;
   dlpack_bridge::dtype dtype_;
   dlpack_bridge::device device_;
-  bool read_only_ = false;
+  std::int64_t read_only_ = 0;  // a word: views without padding are copied in few instructions
 };
 
 /// Bytes that `count` elements take when packed densely. Precondition: the product fits.

@@ -90,6 +90,8 @@ class type_caster<dlpack_bridge::array<T, Rank, Tags...>>
   using type = dlpack_bridge::array<T, Rank, Tags...>;
 
  public:
+  type_caster() noexcept {}  // not "= default": pybind11 would have all of it set to zero first
+
   // Valid in a stub, and readable in help(): typing.Annotated[typing.Any, "array[float32, 2]"].
   static constexpr auto name = const_name("typing.Annotated[typing.Any, \"") +
                                descr_of_form<dlpack_bridge::name_of_form<T, Rank, Tags...>>() +

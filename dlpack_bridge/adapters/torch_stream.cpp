@@ -76,8 +76,7 @@ stream_handle current_stream(c10::Device where) {
 // What Tensor.record_stream does, without the dispatcher, in which a mode of the releasing thread
 // would take part.
 bool declare_use(void* context, device, stream_handle stream) noexcept {
-  const bool per_thread = stream == *stream_handle::from_protocol(kDLCUDA, 2);
-  if (per_thread) return false;  // another stream on each thread
+  if (stream.per_thread()) return false;
   const at::Tensor& tensor = *static_cast<const at::Tensor*>(context);
   try {
     if (!is_given_back(tensor)) return false;

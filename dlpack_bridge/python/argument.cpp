@@ -33,16 +33,20 @@ bool is_as_it_is(const inbound& in, const decision& decided) noexcept {
 
 // Whether the object itself is all that keeps the memory alive.
 bool lives_in_object(const inbound& in) noexcept {
-  return !in.held && !in.capsule &&
-         (in.row == &numpy_source || in.row == &torch_source || in.row == &array_source);
+  return in.row->lives_in_object && !in.held && !in.capsule;
 }
 
 // Blocks of earlier calls, without an owner, for the next ones. The GIL guards them.
 class spare_blocks {
  public:
-  shared_owner take() { return count_ == 0 ? shared_owner(owner()) : std::move(blocks_[--count_]); }
-  void put(shared_owner block) noexcept {
-    if (count_ < blocks_.size()) blocks_[count_++] = std::move(block);
+  /// Moves a block into `place`, which is empty.
+  void take(shared_owner& place) {
+    if (count_ == 0) place = shared_owner(owner());
+    else blocks_[--count_].swap(place);
+  }
+  /// Moves a block that nobody else holds out of `place`, when there is room.
+  void put(shared_owner& place) noexcept {
+    if (count_ < blocks_.size()) blocks_[count_++].swap(place);
   }
 
  private:
@@ -50,10 +54,7 @@ class spare_blocks {
   std::size_t count_ = 0;
 };
 
-spare_blocks& spares() noexcept {
-  static spare_blocks all;
-  return all;
-}
+constinit spare_blocks spares;
 
 // Makes later work on the legacy default stream come after what is on `stream` now.
 void order_default_stream(device where, stream_handle stream) noexcept {
@@ -71,21 +72,21 @@ void order_default_stream(device where, stream_handle stream) noexcept {
 
 }  // namespace
 
-const shared_owner& argument_loan::borrow(PyObject* object) {
+shared_owner argument_loan::borrow(PyObject* object) {
   object_ = object;
-  keep_ = spares().take();
-  return keep_;
+  spares.take(keep_);
+  return keep_.second();
 }
 
-const shared_owner& argument_loan::hold(owner keep) {
+shared_owner argument_loan::hold(owner keep) {
   keep_ = shared_owner(std::move(keep));
-  return keep_;
+  return keep_.second();
 }
 
 void argument_loan::settle() noexcept {
   if (unseen_.known()) order_default_stream(where_, unseen_);
   if (object_ == nullptr) return;
-  if (keep_.is_last()) spares().put(std::move(keep_));
+  if (keep_.is_last()) spares.put(keep_);
   else keep_.fill(own_object(object_));
 }
 
@@ -103,32 +104,37 @@ bool parameter::has_unseen_writes(const inbound& in, const decision& decided) co
          in.desc.driver.answers();
 }
 
-bool parameter::take(PyObject* x, bool may_convert, argument_loan& loan, build_function build,
-                     void* place) const noexcept {
-  if (state().late.load(std::memory_order_relaxed) != nullptr) drain_late_releases();
+[[gnu::flatten]] bool parameter::take(PyObject* x, bool may_convert, argument_loan& loan,
+                                      build_function build, void* place) const noexcept {
+  release_late_ones();
   const type_entry* entry = entry_of(Py_TYPE(x));
   if (entry == nullptr) return false;
   const requirements& wanted = may_convert ? converted_ : plain_;
   try {
     inbound in(x, row_);
     in.entry = entry;
-    in.mode = look::hold;
-    decision decided;
-    if (!decide(in, wanted, decided) || !fits(form_, in.desc, decided, may_convert)) return false;
+    if (!describe(in, wanted)) [[unlikely]]
+      return false;
+    const decision decided = judge(in, wanted);
+    if (!fits(form_, in.desc, decided, may_convert)) [[unlikely]]
+      return false;
     ref record;
-    const bool traced = state().active_traces.load(std::memory_order_relaxed) != 0;
-    if (traced && !make_record(in, wanted, decided, record)) return false;
-    const array_origin origin{static_cast<std::uint32_t>(in.desc.source), in.desc.view.device()};
-    if (is_as_it_is(in, decided)) {
-      const shared_owner& keep = lives_in_object(in) ? loan.borrow(x) : loan.hold(in.row->take(in));
-      build(place, {in.desc.view, keep, {}, origin});
+    if (is_traced() && !(record = make_record(in, wanted, decided))) [[unlikely]]
+      return false;
+    const array_origin origin{in.desc.view.device(), static_cast<std::uint32_t>(in.desc.source)};
+    if (is_as_it_is(in, decided)) [[likely]] {
+      build(place, {in.desc.view,
+                    lives_in_object(in) ? loan.borrow(x) : loan.hold(in.row->take(in)),
+                    {},
+                    origin});
     } else {
       extent room[64];
-      outbound out = hand_over(in, wanted, decided, room);
+      owner source = in.row->take(in);
+      handed_over out = hand_over(in, wanted, decided, source, room);
       if (has_unseen_writes(in, decided)) loan.expect_writes(out.view.device(), out.stream);
       build(place, {out.view, loan.hold(std::move(out.keep)), out.stream, origin});
     }
-    if (traced) tell_traces(record);
+    if (record) tell_traces(record);
     return true;
   } catch (...) {
     raise_current_exception();
@@ -144,8 +150,9 @@ std::string parameter::mismatch(PyObject* x, bool may_convert) const noexcept {
     }
     inbound in(x, row_);
     in.mode = look::borrow;
-    decision decided;
-    if (!decide(in, may_convert ? converted_ : plain_, decided)) return {};
+    const requirements& wanted = may_convert ? converted_ : plain_;
+    if (!describe(in, wanted)) return {};
+    const decision decided = judge(in, wanted);
     if (fits(form_, in.desc, decided, may_convert)) return {};
     return mismatch_text(form_, what, in.desc, mismatches(form_, in.desc, decided, may_convert));
   } catch (...) {

@@ -23,10 +23,10 @@ class argument_loan {
   }
 
   /// The argument lives as long as its object.
-  const shared_owner& borrow(PyObject* object);
-  /// The argument lives as long as `keep`. This copy makes sure that a function without the GIL is not
-  /// the one that drops it.
-  const shared_owner& hold(owner keep);
+  shared_owner borrow(PyObject* object);
+  /// The argument lives as long as `keep`. The loan's own copy makes sure that a function without the
+  /// GIL is not the one that drops it.
+  shared_owner hold(owner keep);
   /// The function may write to device memory on a stream that the producer does not know. Afterwards
   /// later work on the legacy default stream waits for it, and so does that on every blocking stream.
   void expect_writes(device where, stream_handle stream) noexcept {
@@ -50,7 +50,7 @@ class parameter {
   /// @throws std::runtime_error with a Python error set when the hub cannot be initialised
   explicit parameter(const array_form& form);
 
-  /// Makes the C++ array from what was taken; the view is borrowed for the call.
+  /// Makes the C++ array from what was taken, whose shape and strides are gone afterwards.
   using build_function = void (*)(void* place, checked_view&& taken);
 
   /// The whole road for one argument. Copies only where the form converts and `may_convert`. False

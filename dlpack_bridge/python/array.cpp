@@ -1,16 +1,17 @@
 #include <dlpack_bridge/python/array.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <new>
 #include <string>
 
 #include <structmember.h>
 
+#include <dlpack_bridge/array_axes.hpp>
 #include <dlpack_bridge/python/device_object.hpp>
 #include <dlpack_bridge/python/dtype_object.hpp>
 #include <dlpack_bridge/python/errors.hpp>
 #include <dlpack_bridge/python/process_state.hpp>
+#include <dlpack_bridge/python/release.hpp>
 #include <dlpack_bridge/python/source.hpp>
 
 namespace dlpack_bridge::python {
@@ -25,8 +26,9 @@ void array_dealloc(PyObject* object) {
   if (self->weak_references != nullptr) PyObject_ClearWeakRefs(object);
   PyTypeObject* type = Py_TYPE(object);
   Py_CLEAR(self->source);
+  drop_with_gil(self->keep);
   self->keep.~owner();
-  self->token.~live_token();
+  self->token.~live_object_token();
   type->tp_free(object);
   Py_DECREF(type);
 }
@@ -176,8 +178,7 @@ bool renew_array(PyObject* object, const type_entry&, device, stream_handle cons
 // memory itself. Only where that is safe: a stream may be destroyed before an Array that others hold,
 // unless it is the one that the Array is ordered on.
 bool declare_use(void* context, device where, stream_handle stream) noexcept {
-  const bool per_thread = stream == *stream_handle::from_protocol(kDLCUDA, 2);
-  if (per_thread || !Py_IsInitialized() || PyGILState_Check() == 0) return false;
+  if (stream.per_thread() || !Py_IsInitialized() || PyGILState_Check() == 0) return false;
   auto* array = static_cast<PyObject*>(context);
   if (Py_REFCNT(array) != 1 && stream != as_array(array)->stream) return false;
   try {
@@ -214,22 +215,21 @@ bool prepare_array(target_row& row) {
 
 // Another thread has another per-thread stream: its order is kept on the hub's own.
 stream_handle stream_for_all_threads(stream_handle stream, device where) {
-  const auto per_thread = stream_handle::from_protocol(kDLCUDA, 2);
-  if (!stream.known() || stream != *per_thread) return stream;
+  if (!stream.per_thread()) return stream;
   const stream_handle own = cuda_backend()->own_stream(where);
   cuda_backend()->order(where, own, where, stream);
   return own;
 }
 
-PyObject* wrap_as_array(outbound& out) {
+PyObject* wrap_as_array(handed_over& out, PyObject* writer) {
   const bool copied = (out.flags & DLPACK_FLAG_BITMASK_IS_COPIED) != 0;
   const device where = out.view.device();
   const bool on_device = needs_cuda(where.type);
   const stream_handle stream =
       on_device ? stream_for_all_threads(out.stream, where) : stream_handle();
   ref made = make_array(out.view, std::move(out.keep), copied, stream);
-  if (made && on_device && out.source != nullptr && PyType_SUPPORTS_WEAKREFS(Py_TYPE(out.source))) {
-    as_array(made.get())->source = PyWeakref_NewRef(out.source, nullptr);
+  if (made && on_device && writer != nullptr && PyType_SUPPORTS_WEAKREFS(Py_TYPE(writer))) {
+    as_array(made.get())->source = PyWeakref_NewRef(writer, nullptr);
     if (as_array(made.get())->source == nullptr) return nullptr;
   }
   return made.release();
@@ -237,7 +237,12 @@ PyObject* wrap_as_array(outbound& out) {
 
 }  // namespace
 
-const source_row array_source{"array", framework::array, describe_array, take_array, renew_array};
+const source_row array_source{.protocol = "array",
+                              .id = framework::array,
+                              .describe = describe_array,
+                              .take = take_array,
+                              .renew = renew_array,
+                              .lives_in_object = true};
 
 bool renew_order(array_object* self, stream_handle consumer) {
   if (self->source == nullptr || !self->stream.known() || self->stream.no_sync()) return true;
@@ -287,7 +292,7 @@ ref make_array(const tensor_view& view, owner keep, bool copied, stream_handle s
   if (!made) return made;
   array_object* self = as_array(made.get());
   new (&self->keep) owner(std::move(keep));
-  new (&self->token) live_token();
+  new (&self->token) live_object_token();
   self->data = view.data();
   self->byte_offset = view.byte_offset();
   self->dtype = view.dtype();
@@ -296,8 +301,7 @@ ref make_array(const tensor_view& view, owner keep, bool copied, stream_handle s
   self->read_only = view.read_only();
   self->copied = copied;
   self->stream = stream;
-  std::ranges::copy(view.shape(), self->extents);
-  canonical_strides(view.shape(), view.strides(), self->extents + view.ndim());
+  copy_axes(view, self->extents, self->extents + view.ndim());
   return made;
 }
 

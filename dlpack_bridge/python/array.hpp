@@ -1,7 +1,7 @@
 #pragma once
 
-#include <dlpack_bridge/counters.hpp>
 #include <dlpack_bridge/python/object.hpp>
+#include <dlpack_bridge/python/process_state.hpp>
 #include <dlpack_bridge/python/road.hpp>
 
 namespace dlpack_bridge::python {
@@ -10,7 +10,7 @@ namespace dlpack_bridge::python {
 /// tensor of its exchange: shape and strides are its own, the memory is kept alive by `keep`.
 struct array_object {
   PyObject_VAR_HEAD owner keep;
-  live_token token;
+  live_object_token token;
   PyObject* weak_references;
   void* data;
   std::uint64_t byte_offset;

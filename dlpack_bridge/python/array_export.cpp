@@ -19,12 +19,12 @@
 namespace dlpack_bridge::python {
 namespace {
 
-PyObject* wrap_as_versioned(outbound& out) {
+PyObject* wrap_as_versioned(handed_over& out, PyObject*) {
   return make_versioned_capsule(managed_tensor::wrap(out.view, std::move(out.keep), out.flags))
       .release();
 }
 
-PyObject* wrap_as_legacy(outbound& out) {
+PyObject* wrap_as_legacy(handed_over& out, PyObject*) {
   return make_legacy_capsule(managed_tensor::wrap(out.view, std::move(out.keep), out.flags))
       .release();
 }

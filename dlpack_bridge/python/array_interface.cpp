@@ -123,7 +123,7 @@ bool read_strides(inbound& in, PyObject* dict, const extent* shape, int ndim, dt
 // Whether the layout spans an address range at all and, for a buffer, stays inside it. Strides in
 // bytes come straight from the dict: nobody has looked at them yet.
 bool has_sound_span(const description& d, const named_memory& memory) noexcept {
-  if (d.layout.size == 0) return true;
+  if (d.layout.empty) return true;
   extent byte_strides[64];
   if (d.view.strides() == nullptr) {
     row_major_strides(d.view.shape(), byte_strides, d.itemsize);
@@ -234,7 +234,7 @@ bool describe_cuda_interface(inbound& in, const requirements&) {
         "the interface names no stream that exists; mend the producer to name None, 1, 2 or a "
         "handle");
   }
-  if (in.desc.has_layout && in.desc.layout.size != 0 && cuda_status().answers()) locate(in);
+  if (in.desc.has_layout && !in.desc.layout.empty && cuda_status().answers()) locate(in);
   return true;
 }
 

@@ -100,8 +100,7 @@ ref ask_on_gpu(const dlpack_call& call, stream_handle stream, bool required) {
 // Some libraries refuse the per-thread default stream (torch: BufferError), others any stream for
 // managed memory. An exception of theirs about that is not the end.
 bool refuses_stream(stream_handle told, device where) noexcept {
-  const bool per_thread = told == *stream_handle::from_protocol(kDLCUDA, 2);
-  if (!per_thread && where.type != kDLCUDAManaged) return false;
+  if (!told.per_thread() && where.type != kDLCUDAManaged) return false;
   return PyErr_ExceptionMatches(PyExc_BufferError) || PyErr_ExceptionMatches(PyExc_ValueError) ||
          PyErr_ExceptionMatches(PyExc_TypeError);
 }

@@ -27,13 +27,12 @@ bool check_count(const char* function, Py_ssize_t given, Py_ssize_t expected) no
 // A conversion to one framework: `row` with the keywords it takes.
 PyObject* convert_to(const char* function, target_row& row, keyword_set allowed,
                      PyObject* const* args, Py_ssize_t count, PyObject* names) {
+  static constexpr requirements nothing;
   if (!check_count(function, count, 1)) return nullptr;
+  if (names == nullptr) return prepared(row) ? convert(args[0], row, nothing) : nullptr;
   requirements wanted;
-  if (names != nullptr && !read_keywords(function, args + count, names, allowed, wanted)) {
-    return nullptr;
-  }
-  if (prepared(row) == nullptr) return nullptr;
-  return convert(args[0], row, wanted);
+  if (!read_keywords(function, args + count, names, allowed, wanted)) return nullptr;
+  return prepared(row) ? convert(args[0], row, wanted) : nullptr;
 }
 
 PyObject* to_numpy(PyObject*, PyObject* const* args, Py_ssize_t count, PyObject* names) {
@@ -151,9 +150,8 @@ bool plan_exchange(PyObject* x, PyObject* to, PyObject* const* values, PyObject*
   if (row == nullptr) return false;
   inbound in(x, *row);
   in.mode = look::borrow;
-  decision decided;
-  if (!decide(in, wanted, decided)) return false;
-  out = make_report({in, wanted, decided});
+  if (!describe(in, wanted)) return false;
+  out = make_report({in, wanted, judge(in, wanted)});
   return true;
 }
 

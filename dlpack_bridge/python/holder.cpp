@@ -2,20 +2,22 @@
 
 #include <new>
 
-#include <dlpack_bridge/counters.hpp>
+#include <dlpack_bridge/python/process_state.hpp>
+#include <dlpack_bridge/python/release.hpp>
 
 namespace dlpack_bridge::python {
 namespace {
 
 struct holder_object {
   PyObject_HEAD owner keep;
-  live_token token;
+  live_object_token token;
 };
 
 void holder_dealloc(PyObject* object) {
   auto* self = reinterpret_cast<holder_object*>(object);
+  drop_with_gil(self->keep);
   self->keep.~owner();
-  self->token.~live_token();
+  self->token.~live_object_token();
   PyObject_Free(object);
 }
 
@@ -39,7 +41,7 @@ ref make_holder(owner keep) noexcept {
   auto* self = PyObject_New(holder_object, &holder_type);
   if (self == nullptr) return {};
   new (&self->keep) owner(std::move(keep));
-  new (&self->token) live_token();
+  new (&self->token) live_object_token();
   return ref::steal(reinterpret_cast<PyObject*>(self));
 }
 

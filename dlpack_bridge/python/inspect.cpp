@@ -11,7 +11,9 @@ bool look_at(inbound& in, decision& decided) {
   in.mode = look::borrow;
   requirements wanted;
   wanted.copy = copy_policy::always;  // no identity: the facts are wanted, not the answer
-  return decide(in, wanted, decided);
+  if (!describe(in, wanted)) return false;
+  decided = judge(in, wanted);
+  return true;
 }
 
 // torch's CPU tensors have the attribute too, and it raises.

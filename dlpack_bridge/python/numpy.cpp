@@ -91,7 +91,7 @@ bool prepare_numpy(target_row& row) {
   return true;
 }
 
-PyObject* wrap_as_ndarray(outbound& out) {
+PyObject* wrap_as_ndarray(handed_over& out, PyObject*) {
   const tensor_view& view = out.view;
   PyArray_Descr* const descr = descriptor_of(view.dtype());
   if (descr == nullptr) {
@@ -126,7 +126,11 @@ PyObject* wrap_as_ndarray(outbound& out) {
 
 }  // namespace
 
-const source_row numpy_source{"numpy", framework::numpy, describe_ndarray, take_object};
+const source_row numpy_source{.protocol = "numpy",
+                              .id = framework::numpy,
+                              .describe = describe_ndarray,
+                              .take = take_object,
+                              .lives_in_object = true};
 const source_row numpy_scalar_source{"numpy_scalar", framework::numpy, describe_scalar, take_held};
 
 bool numpy_is_loaded() noexcept {

@@ -3,7 +3,7 @@
 #define DLPACK_BRIDGE_OWNS_NUMPY_API
 #include <dlpack_bridge/python/numpy_api.hpp>
 
-#include <bit>
+#include <algorithm>
 #include <optional>
 #include <vector>
 
@@ -11,32 +11,6 @@
 
 namespace dlpack_bridge::python {
 namespace {
-
-// Elements of NumPy's numbered types; lanes 0 where DLPack has none.
-struct numbered_dtypes {
-  dtype values[NPY_NTYPES_LEGACY];
-
-  constexpr numbered_dtypes() noexcept {
-    for (dtype& t : values) t.lanes = 0;
-    values[NPY_BOOL] = boolean;
-    values[NPY_BYTE] = int8;
-    values[NPY_UBYTE] = uint8;
-    values[NPY_SHORT] = int16;
-    values[NPY_USHORT] = uint16;
-    values[NPY_INT] = int32;
-    values[NPY_UINT] = uint32;
-    values[NPY_LONG] = dtype(kDLInt, 8 * sizeof(long));
-    values[NPY_ULONG] = dtype(kDLUInt, 8 * sizeof(long));
-    values[NPY_LONGLONG] = int64;
-    values[NPY_ULONGLONG] = uint64;
-    values[NPY_HALF] = float16;
-    values[NPY_FLOAT] = float32;
-    values[NPY_DOUBLE] = float64;
-    values[NPY_CFLOAT] = complex64;
-    values[NPY_CDOUBLE] = complex128;
-  }
-};
-constexpr numbered_dtypes numbered;
 
 // The types that ml_dtypes registers with NumPy: number and element, filled when it is loaded.
 struct registered_dtype {
@@ -48,7 +22,7 @@ std::vector<registered_dtype>& registered() noexcept {
   return *all;
 }
 
-PyArray_Descr* descriptors[known_dtypes] = {};  // by dtype_id, one reference each
+PyArray_Descr* descriptors[known_dtypes + 1] = {};  // by dtype_id, one reference each
 
 // Registers what ml_dtypes offers; once, when it is first needed or seen.
 void read_ml_dtypes(PyObject* module) noexcept {
@@ -91,8 +65,7 @@ bool has_ml_dtypes() noexcept {
   return spec && spec.get() != Py_None;
 }
 
-dtype dtype_of_number(int type_num) noexcept {
-  if (type_num >= 0 && type_num < NPY_NTYPES_LEGACY) return numbered.values[type_num];
+dtype registered_dtype_of(int type_num) noexcept {
   if (PyObject* module = loaded_module("ml_dtypes")) read_ml_dtypes(module);
   for (const registered_dtype& r : registered()) {
     if (r.type_num == type_num) return r.value;
@@ -103,24 +76,19 @@ dtype dtype_of_number(int type_num) noexcept {
 }
 
 PyArray_Descr* descriptor_of(dtype t) noexcept {
-  if (id_of(t) == dtype_id::unknown) return nullptr;
-  const auto id = static_cast<int>(id_of(t));
-  if (descriptors[id] == nullptr && from_ml_dtypes.contains(id_of(t))) {
+  const dtype_id id = id_of(t);
+  PyArray_Descr*& descr = descriptors[static_cast<int>(id)];
+  if (descr != nullptr || id == dtype_id::unknown) return descr;
+  if (from_ml_dtypes.contains(id)) {
     const ref module = ref::steal(PyImport_ImportModule("ml_dtypes"));
     if (module) read_ml_dtypes(module.get());
-  } else if (descriptors[id] == nullptr) {
-    for (int n = 0; n < NPY_NTYPES_LEGACY; ++n) {
-      if (numbered.values[n] == t) {
-        descriptors[id] = PyArray_DescrFromType(n);
-        break;
-      }
-    }
+    return descr;
   }
-  return descriptors[id];
-}
-
-bool is_swapped(PyArray_Descr* descr) noexcept {
-  return descr->byteorder == (std::endian::native == std::endian::little ? '>' : '<');
+  const auto found = std::ranges::find(numbered_dtypes, t);
+  if (found != numbered_dtypes.end()) {
+    descr = PyArray_DescrFromType(static_cast<int>(found - numbered_dtypes.begin()));
+  }
+  return descr;
 }
 
 std::string dtype_words(PyArray_Descr* descr) {

@@ -6,12 +6,15 @@
 #include <dlpack_bridge/python/release.hpp>
 
 namespace dlpack_bridge::python {
+
+process_state* found_state = nullptr;
+
 namespace {
 
 // The name is the version of the struct: change it with every change of process_state.
-constexpr const char* capsule_name = "dlpack_bridge.process_state.3";
+constexpr const char* capsule_name = "dlpack_bridge.process_state.4";
 
-process_state* found = nullptr;
+process_state*& found = found_state;
 
 // From here on no thread without the GIL may use Python: the interpreter goes away.
 PyObject* on_exit(PyObject*, PyObject*) {
@@ -50,8 +53,6 @@ void share_cuda_backend() {
 }
 
 }  // namespace
-
-process_state& state() noexcept { return *found; }
 
 bool initialize_process_state() noexcept {
   if (found != nullptr) return true;

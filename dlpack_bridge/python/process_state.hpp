@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <vector>
 
 #include <dlpack_bridge/counters.hpp>
@@ -48,6 +49,28 @@ struct process_state {
 /// with a Python error set when that fails. Until then `state()` must not be used.
 bool initialize_process_state() noexcept;
 
-process_state& state() noexcept;
+extern process_state* found_state;
+inline process_state& state() noexcept { return *found_state; }
+
+/// Held by each Python object that is an array of the hub: counts it while it lives. The GIL makes an
+/// atomic read-modify-write, the dearest instruction of an exchange, unnecessary.
+class live_object_token {
+ public:
+  live_object_token() noexcept { add(1); }
+  live_object_token(const live_object_token&) = delete;
+  live_object_token& operator=(const live_object_token&) = delete;
+  ~live_object_token() { add(-1); }
+
+ private:
+  static void add(std::int64_t n) noexcept {
+    std::atomic<std::int64_t>& count = state().counted.live_objects;
+    count.store(count.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
+};
+
+/// Whether exchanges are recorded.
+inline bool is_traced() noexcept {
+  return state().active_traces.load(std::memory_order_relaxed) != 0;
+}
 
 }  // namespace dlpack_bridge::python

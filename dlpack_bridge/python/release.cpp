@@ -95,6 +95,8 @@ void run_deleter(void* object) noexcept {
 
 void decref(void* object) noexcept { Py_DECREF(static_cast<PyObject*>(object)); }
 
+void release_object(void* object) noexcept { release_anywhere(object, decref); }
+
 void release_buffer(void* object) noexcept {
   auto* buffer = static_cast<Py_buffer*>(object);
   PyBuffer_Release(buffer);
@@ -105,7 +107,12 @@ void release_buffer(void* object) noexcept {
 
 owner own_object(PyObject* object) noexcept {
   Py_INCREF(object);
-  return owner(object, [](void* kept) noexcept { release_anywhere(kept, decref); });
+  return owner(object, release_object);
+}
+
+void drop_with_gil(owner& keep) noexcept {
+  if (keep.release_by() == release_object) decref(keep.give_up());
+  else keep.reset();
 }
 
 owner own_buffer(Py_buffer* buffer) noexcept {

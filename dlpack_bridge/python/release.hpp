@@ -4,6 +4,7 @@
 
 #include <dlpack_bridge/owner.hpp>
 #include <dlpack_bridge/python/object.hpp>
+#include <dlpack_bridge/python/process_state.hpp>
 
 namespace dlpack_bridge::python {
 
@@ -13,6 +14,9 @@ namespace dlpack_bridge::python {
 
 /// Keeps a Python object alive; makes one reference of its own.
 owner own_object(PyObject* object) noexcept;
+
+/// Lets go of what an owner keeps. Needs the GIL, so that an object need not look for it.
+void drop_with_gil(owner& keep) noexcept;
 
 /// Keeps a filled Py_buffer of `PyMem_RawMalloc` alive; takes it.
 owner own_buffer(Py_buffer* buffer) noexcept;
@@ -27,5 +31,9 @@ void release_due(owner due) noexcept;
 
 /// Empties the queue of late releases. Needs the GIL. Returns how many it released.
 std::int64_t drain_late_releases() noexcept;
+/// The same on the way into the hub, where the queue is nearly always empty.
+inline void release_late_ones() noexcept {
+  if (state().late.load(std::memory_order_relaxed) != nullptr) drain_late_releases();
+}
 
 }  // namespace dlpack_bridge::python

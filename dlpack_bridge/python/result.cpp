@@ -24,9 +24,7 @@ struct outgoing : inbound {
 
 PyObject* convert(managed_tensor t, const target_row& target, const requirements& wanted) {
   outgoing out(std::move(t), target);
-  decision decided;
-  judge(out, wanted, decided);
-  return conclude(out, wanted, decided);
+  return conclude(out, wanted, judge(out, wanted));
 }
 
 // Memory of a device goes back to the device of the caller's array, host memory to the host.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include <dlpack_bridge/exchange.hpp>
@@ -14,8 +15,14 @@ struct type_entry;
 /// Whether a description may be an export that is then taken, or only a look.
 enum class look : std::uint8_t {
   borrow,  ///< `plan`, `info`: nothing is owned that could be avoided
-  take,    ///< the description is the one export of the exchange
-  hold,    ///< as `take`, and a look will do where the object itself keeps what was seen alive
+  take,    ///< what was described will be taken; a look will do where the object keeps it alive
+};
+
+/// What there is to say of an array with which something is wrong; texts that a description borrows.
+struct remarks {
+  ref cause;               ///< the producer's exception
+  std::string note;        ///< owns the text behind `description::note`
+  std::string dtype_name;  ///< owns the text behind `description::dtype_name`
 };
 
 /// One array on its way in: what describes it and what it owns until the decision stands. Lives on
@@ -35,18 +42,19 @@ struct inbound {
 
   PyObject* object;          ///< borrowed: the caller holds it
   const target_row& target;  ///< where it goes
-  /// Found by `decide` when nobody has; valid until foreign code runs: the cache may move on.
+  /// Found by `describe` when nobody has; valid until foreign code runs: the cache may move on.
   const type_entry* entry = nullptr;
   const source_row* row = nullptr;
   look mode = look::take;
   description desc;
-  owner held;              ///< the export or the buffer, when describing made one
-  ref capsule;             ///< what holds an unconsumed managed tensor
-  ref cause;               ///< the producer's exception
-  use_listener listener;   ///< of a producer that protects its device memory itself; set by `take`
-  std::string note;        ///< owns the text behind `desc.note`
-  std::string dtype_name;  ///< owns the text behind `desc.dtype_name`
-  extent room[128];        ///< shapes and strides that no producer keeps in DLPack's form
+  owner held;             ///< the export or the buffer, when describing made one
+  ref capsule;            ///< what holds an unconsumed managed tensor
+  use_listener listener;  ///< of a producer that protects its device memory itself; set by `take`
+  std::unique_ptr<remarks> wrong;  ///< made when there is something to say
+  extent room[128];                ///< shapes and strides that no producer keeps in DLPack's form
+
+ private:
+  remarks& say();
 };
 
 /// How a kind of object is described and taken: one row per protocol, found once per type.
@@ -63,12 +71,8 @@ struct source_row {
   /// sources of host memory.
   bool (*renew)(PyObject* object, const type_entry& entry, device where, stream_handle consumer,
                 stream_facts& streams) = nullptr;
-};
-
-/// What a target wraps.
-struct outbound : handed_over {
-  owner rest;  ///< what a copy left of its source, from which the view may borrow its shape
-  PyObject* source = nullptr;  ///< borrowed; whoever may write to shared device memory
+  /// Whether the object keeps the described memory alive when describing made nothing that does.
+  bool lives_in_object = false;
 };
 
 /// How an array leaves towards a framework: one row each.
@@ -76,8 +80,9 @@ struct target_row {
   capabilities holds;  ///< the core's row, changed by what is installed
   /// Imports the framework and completes `holds`. False with ImportError set.
   bool (*prepare)(target_row& row);
-  /// Wraps memory; null with an error set.
-  PyObject* (*wrap)(outbound& out);
+  /// Wraps memory; null with an error set. `writer` (borrowed, or null) may write to it on a stream of
+  /// its own: device memory that is shared.
+  PyObject* (*wrap)(handed_over& out, PyObject* writer);
   /// The object itself, or its detached alias; null with an error set.
   PyObject* (*same)(inbound& in, const requirements& wanted);
   /// The stream that the framework works on now; null: it has none of its own.
@@ -96,12 +101,19 @@ struct exchange_report {
   const decision& decided;
 };
 
-/// FACTS and NEGOTIATION: describes `in.object` and decides. False with an error set (no array, or
-/// an exception that passes through). The same for `convert` and `plan`.
-bool decide(inbound& in, const requirements& wanted, decision& decided);
+/// The stream on which the result will be used, as the caller or the target says; unknown when
+/// neither does.
+stream_handle stream_of_use(const inbound& in, const requirements& wanted, device where) noexcept;
 
-/// NEGOTIATION for an array that is described already.
-void judge(inbound& in, const requirements& wanted, decision& decided);
+/// FACTS and NEGOTIATION for an array that is described. The same for `convert` and `plan`.
+inline decision judge(inbound& in, const requirements& wanted) noexcept {
+  if (involves_driver(in.desc, wanted)) {
+    stream_handle& user = in.desc.streams.consumer.handle;
+    if (!user.known()) user = stream_of_use(in, wanted, in.desc.view.device());
+    find_facts(in.desc, wanted);
+  }
+  return negotiate(in.desc, wanted, in.target.holds);
+}
 
 /// The whole road: decides, takes or copies, wraps. A new reference, or null with an error set.
 PyObject* convert(PyObject* x, const target_row& target, const requirements& wanted);
@@ -110,22 +122,21 @@ PyObject* convert(PyObject* x, const target_row& target, const requirements& wan
 /// traces. A new reference, or null with an error set.
 PyObject* conclude(inbound& in, const requirements& wanted, const decision& decided);
 
-/// TAKE and COPY for a decision that is no refusal and no identity: what a target wraps. `room` has
-/// space for 64 extents.
+/// ORDER and COPY for a decision that is no refusal and no identity: what a target wraps. `source` is
+/// what the row has taken; what a copy leaves of it is for the caller to drop, with the GIL, when the
+/// result was wrapped, because the view may borrow its shape from there. `room` has space for 64 extents.
 /// @throws std::bad_alloc, device_error
-outbound hand_over(inbound& in, const requirements& wanted, const decision& decided, extent* room);
+handed_over hand_over(inbound& in, const requirements& wanted, const decision& decided,
+                      owner& source, extent* room);
 
-/// The record of an exchange for the traces that are active, described while all of it is known; empty
-/// when there are none. False with an error set.
-bool make_record(inbound& in, const requirements& wanted, const decision& decided, ref& record);
+/// The record of an exchange for the traces that are active, described while all of it is known. Call
+/// when there are some. Empty with an error set.
+ref make_record(inbound& in, const requirements& wanted, const decision& decided);
 /// Tells them when it has happened.
 void tell_traces(const ref& record) noexcept;
 
-/// The stream on which the result will be used, as the caller or the target says; unknown when
-/// neither does.
-stream_handle stream_of_use(const inbound& in, const requirements& wanted, device where) noexcept;
-
 /// Sets the exception of a refusal.
-void raise_decision(const inbound& in, const requirements& wanted, const decision& decided);
+[[gnu::noinline]] void raise_decision(const inbound& in, const requirements& wanted,
+                                      const decision& decided);
 
 }  // namespace dlpack_bridge::python

@@ -1,5 +1,10 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include <dlpack_bridge/python/errors.hpp>
 #include <dlpack_bridge/python/object.hpp>
 #include <dlpack_bridge/python/road.hpp>
 
@@ -19,9 +24,33 @@ struct type_entry {
   std::string_view note;
 };
 
-/// Looks at a type: which row serves its objects. Null without an error when the type is no array.
-/// The answer is cached by type and version tag; a changed or new type is looked at again.
-const type_entry* entry_of(PyTypeObject* type) noexcept;
+// What was told is cached by type and version tag, direct-mapped: types that exchange arrays are few. A
+// version tag is unique in the life of the process, so an entry needs no reference to its type: a new
+// type at the same address has another tag, and so has a type whose attributes changed.
+inline constexpr std::size_t type_cache_size = 512;
+extern type_entry type_cache[type_cache_size];
+
+inline std::size_t type_cache_slot(const PyTypeObject* type) noexcept {
+  const auto bits = reinterpret_cast<std::uintptr_t>(type);
+  return ((bits >> 4) ^ (bits >> 13)) % type_cache_size;
+}
+
+/// Looks at a type that is new or has changed.
+const type_entry* look_again(PyTypeObject* type) noexcept;
+
+/// Which row serves the objects of a type. Null without an error when the type is no array.
+inline const type_entry* entry_of(PyTypeObject* type) noexcept {
+  const type_entry& place = type_cache[type_cache_slot(type)];
+#if PY_VERSION_HEX >= 0x030C0000
+  const bool tagged = type->tp_version_tag != 0;
+#else
+  const bool tagged = (type->tp_flags & Py_TPFLAGS_VALID_VERSION_TAG) != 0;
+#endif
+  if (place.type != type || place.version_tag != type->tp_version_tag || !tagged) {
+    return look_again(type);
+  }
+  return place.row == nullptr ? nullptr : &place;
+}
 
 // The rows. Each lives in the file of its name.
 extern const source_row numpy_source;            // numpy.cpp
@@ -34,6 +63,27 @@ extern const source_row capsule_source;          // dlpack_protocol.cpp
 extern const source_row buffer_source;           // buffer.cpp
 extern const source_row array_interface_source;  // array_interface.cpp
 extern const source_row cuda_array_interface_source;
+
+/// Whether an array has the dtype asked for where DLPack lacks it: only such an array will do. False
+/// with an error set.
+[[gnu::cold]] bool check_named_dtype(const inbound& in, const requirements& wanted);
+
+/// SOURCE: describes `in.object`. False with an error set (no array, or an exception that passes
+/// through).
+inline bool describe(inbound& in, const requirements& wanted) {
+  if (in.entry == nullptr) in.entry = entry_of(Py_TYPE(in.object));
+  if (in.entry == nullptr) {
+    if (!PyErr_Occurred()) raise_not_an_array(in.object);
+    return false;
+  }
+  in.row = in.entry->row;
+  in.desc.source = in.entry->origin;
+  in.desc.state = in.entry->always;
+  in.desc.note = in.entry->note;
+  in.desc.same_framework = in.entry->origin == in.target.holds.id;
+  if (!in.row->describe(in, wanted)) return false;
+  return wanted.named_dtype == nullptr || check_named_dtype(in, wanted);
+}
 
 /// Fills the description from a struct that somebody keeps alive for the call: validates it first.
 /// `flags` are DLPack's.

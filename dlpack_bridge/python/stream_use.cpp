@@ -33,7 +33,7 @@ bool record(PyObject* x, PyObject* stream, const requirements& wanted) {
   in.desc.streams.consumer.handle = wanted.stream;
   in.desc.driver = cuda_backend()->look_at(where, in.desc.streams.consumer);
   if (!in.desc.driver.answers()) return refuse(reason_code::driver, in.desc, wanted);
-  if (in.desc.layout.size == 0) return true;
+  if (in.desc.layout.empty) return true;
   owner object = PyLong_Check(stream) ? owner() : own_object(stream);
   if (cuda_backend()->record_use(where, in.desc.view.data(), wanted.stream, std::move(object))) {
     return true;

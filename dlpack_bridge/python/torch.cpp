@@ -32,7 +32,7 @@ bool observe(inbound& in, const Check& check, why code, bool& refused) {
 }
 
 // Autograd state is lost by every exchange; allowed when the caller says so or nobody records.
-bool check_requires_grad(inbound& in, const requirements& wanted, bool& refused) {
+inline bool check_requires_grad(inbound& in, const requirements& wanted, bool& refused) {
   if (!observe(in, lib.requires_grad, why::requires_grad, refused)) return false;
   if (!wanted.detach && in.desc.state.contains(why::requires_grad) && !grad_mode()) {
     in.desc.state.remove(why::requires_grad);
@@ -49,7 +49,7 @@ bool check_lazy_bits(inbound& in, bool& refused) {
 // torch exports its int1..int7 and uint1..uint7 as 8 bits: the width would be lost.
 void check_narrow_integers(inbound& in) {
   const dtype type = in.desc.view.dtype();
-  if (type != int8 && type != uint8) return;
+  if (type.bits != 8 || (type != int8 && type != uint8)) return;
   const without_torch_function plain;
   const ref real = lib.dtype(in.object);
   if (!real) PyErr_Clear();
@@ -62,9 +62,10 @@ void check_narrow_integers(inbound& in) {
 }
 
 const DLTensor* export_by_table(inbound& in, DLTensor& borrowed) noexcept {
-  if (in.mode != look::take && lib.api->dltensor_from_py_object_no_sync != nullptr) {
-    return lib.api->dltensor_from_py_object_no_sync(in.object, &borrowed) == 0 ? &borrowed
-                                                                               : nullptr;
+  // An export keeps no more alive than the tensor object does (torch 2.13: neither keeps the storage
+  // through Tensor.set_), and costs an allocation.
+  if (const auto look = lib.api->dltensor_from_py_object_no_sync) {
+    return look(in.object, &borrowed) == 0 ? &borrowed : nullptr;
   }
   DLManagedTensorVersioned* exported = nullptr;
   if (lib.api->managed_tensor_from_py_object_no_sync(in.object, &exported) != 0) return nullptr;
@@ -132,7 +133,7 @@ bool describe_torch(inbound& in, const requirements& wanted) {
   if (tensor != nullptr) {
     in.desc.view = tensor_view(*tensor);
     describe_layout(in.desc);
-    const bool missing = tensor->data == nullptr && in.desc.layout.size != 0;
+    const bool missing = tensor->data == nullptr && !in.desc.layout.empty;
     if (!missing) {
       const device where = in.desc.view.device();
       if (needs_cuda(where.type) && cuda_status().answers()) {
@@ -155,11 +156,12 @@ bool describe_torch(inbound& in, const requirements& wanted) {
 
 // What was only looked at lives as long as the tensor object.
 owner take_export(inbound& in) {
-  owner exported = in.capsule ? consume_capsule(in.capsule.get()) : std::move(in.held);
   const bool protects = in.desc.view.device().type == kDLCUDA && in.desc.driver.answers();
-  if (protects)
-    return keep_device_tensor(std::move(exported), in.object, in.desc.view.data(), in.listener);
-  return exported ? std::move(exported) : own_object(in.object);
+  const bool looked = !in.held && !in.capsule;
+  if (looked && !protects) return own_object(in.object);
+  owner exported = in.capsule ? consume_capsule(in.capsule.get()) : std::move(in.held);
+  if (!protects) return exported;
+  return keep_device_tensor(std::move(exported), in.object, in.desc.view.data(), in.listener);
 }
 
 bool renew_torch(PyObject*, const type_entry&, device where, stream_handle, stream_facts& streams) {
@@ -207,7 +209,7 @@ PyObject* import_by_capsule(managed_tensor made) noexcept {
   return PyObject_CallOneArg(from_dlpack, capsule.get());
 }
 
-PyObject* wrap_as_tensor(outbound& out) {
+PyObject* wrap_as_tensor(handed_over& out, PyObject*) {
   managed_tensor made = managed_tensor::wrap(out.view, std::move(out.keep), out.flags);
   if (lib.api == nullptr) return import_by_capsule(std::move(made));
   DLManagedTensorVersioned* raw = std::move(made).release();
@@ -260,8 +262,12 @@ void judge_type(type_entry& e) noexcept {
 
 }  // namespace
 
-const source_row torch_source{"dlpack_c_exchange_api", framework::torch, describe_torch,
-                              take_export, renew_torch};
+const source_row torch_source{.protocol = "dlpack_c_exchange_api",
+                              .id = framework::torch,
+                              .describe = describe_torch,
+                              .take = take_export,
+                              .renew = renew_torch,
+                              .lives_in_object = true};
 
 bool look_at_torch_type(type_entry& e) noexcept {
   PyObject* module = loaded_module("torch");

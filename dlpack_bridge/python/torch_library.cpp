@@ -7,11 +7,14 @@
 #include <dlpack_bridge/python/source.hpp>
 
 namespace dlpack_bridge::python {
+
+torch_library loaded_torch;
+
 namespace {
 
 using why = reason_code;
 
-torch_library lib;
+torch_library& lib = loaded_torch;
 
 PyObject* attribute(PyObject* object, const char* name) noexcept {
   return attribute_or_none(object, name).release();  // kept for ever
@@ -67,8 +70,6 @@ void name_state(inbound& in) {
 
 }  // namespace
 
-const torch_library& torch_lib() noexcept { return lib; }
-
 bool load_torch(PyObject* module) noexcept {
   if (lib.tensor != nullptr) return true;
   const error_guard guard;
@@ -121,8 +122,7 @@ without_torch_function::~without_torch_function() {
 
 // A mode that answers NotImplemented sends torch 2.13 into endless recursion over a Parameter, which
 // ends the process (seen with Python 3.13); over a plain tensor it is a RecursionError.
-bool answers_plainly(PyTypeObject* type) noexcept {
-  if (type == lib.tensor) return true;
+bool is_plain_parameter(PyTypeObject* type) noexcept {
   if (type != lib.parameter || lib.count_modes == nullptr) return false;
   const ref modes = ref::steal(PyObject_CallNoArgs(lib.count_modes));
   if (!modes) PyErr_Clear();

@@ -26,8 +26,9 @@ struct torch_library {
   no_argument_method is_conj;
 };
 
-/// The library; empty until `load_torch` has succeeded.
-const torch_library& torch_lib() noexcept;
+/// The library; empty until `load_torch` has succeeded, which alone changes it.
+extern torch_library loaded_torch;
+inline const torch_library& torch_lib() noexcept { return loaded_torch; }
 
 /// Looks everything up. False when the module is no torch.
 bool load_torch(PyObject* module) noexcept;
@@ -48,23 +49,34 @@ class without_torch_function {
   ref context_;
 };
 
-/// True when checks may ask objects of the type directly: torch.Tensor itself, and nn.Parameter
-/// while no TorchFunctionMode is active.
-bool answers_plainly(PyTypeObject* type) noexcept;
+/// True for nn.Parameter while no TorchFunctionMode is active.
+bool is_plain_parameter(PyTypeObject* type) noexcept;
 
+/// True when checks may ask objects of the type directly.
+inline bool answers_plainly(PyTypeObject* type) noexcept {
+  return type == torch_lib().tensor || is_plain_parameter(type);
+}
+
+/// `ask` for a tensor that does not answer plainly.
 template <class Check>
-check_answer ask(const Check& check, PyObject* tensor) noexcept {
-  if (answers_plainly(Py_TYPE(tensor))) {
-    const ref answer = check(tensor);
-    if (answer.get() == Py_True) return check_answer::yes;
-    if (answer.get() == Py_False) return check_answer::no;
-    if (!answer && !PyErr_ExceptionMatches(PyExc_Exception)) return check_answer::failed;
-    PyErr_Clear();  // a TorchFunctionMode was in the way
-  }
+[[gnu::noinline]] check_answer ask_without_functions(const Check& check,
+                                                     PyObject* tensor) noexcept {
   const without_torch_function plain;
   const ref answer = check(tensor);
   if (answer.get() == Py_True) return check_answer::yes;
   return answer ? check_answer::no : check_answer::failed;
+}
+
+template <class Check>
+inline check_answer ask(const Check& check, PyObject* tensor) noexcept {
+  if (answers_plainly(Py_TYPE(tensor))) {
+    const ref answer = check(tensor);
+    if (answer.get() == Py_False) return check_answer::no;
+    if (answer.get() == Py_True) return check_answer::yes;
+    if (!answer && !PyErr_ExceptionMatches(PyExc_Exception)) return check_answer::failed;
+    PyErr_Clear();  // a TorchFunctionMode was in the way
+  }
+  return ask_without_functions(check, tensor);
 }
 
 /// `str(object)`, or "unknown"; never leaves an error set.

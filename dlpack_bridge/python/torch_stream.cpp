@@ -66,8 +66,7 @@ bool is_last(device_tensor& kept) noexcept {
 // until then, so it is only told when the memory is given back at once: a stream may not live as long
 // as a tensor that others hold.
 bool declare_use(void* context, device where, stream_handle stream) noexcept {
-  const bool per_thread = stream == *stream_handle::from_protocol(kDLCUDA, 2);
-  if (per_thread || !Py_IsInitialized() || PyGILState_Check() == 0) return false;
+  if (stream.per_thread() || !Py_IsInitialized() || PyGILState_Check() == 0) return false;
   auto& kept = *static_cast<device_tensor*>(context);
   PyObject* const tensor = kept.tensor;
   const error_guard guard;

@@ -10,17 +10,7 @@
 namespace dlpack_bridge::python {
 namespace {
 
-// Direct-mapped: types that exchange arrays are few. A version tag is unique in the life of the
-// process, so an entry needs no reference to its type: a new type at the same address has another
-// tag, and so has a type whose attributes changed.
-constexpr std::size_t cache_size = 512;
-type_entry cache[cache_size];
 type_entry uncached;  // types without a tag
-
-std::size_t slot_of(PyTypeObject* type) noexcept {
-  const auto bits = reinterpret_cast<std::uintptr_t>(type);
-  return ((bits >> 4) ^ (bits >> 13)) % cache_size;
-}
 
 PyObject* interned(const char* name) noexcept { return PyUnicode_InternFromString(name); }
 
@@ -95,31 +85,17 @@ unsigned int version_tag_of(PyTypeObject* type) noexcept {
   return type->tp_version_tag;
 }
 
+}  // namespace
+
+type_entry type_cache[type_cache_size];
+
 const type_entry* look_again(PyTypeObject* type) noexcept {
   const unsigned int tag = version_tag_of(type);
-  type_entry& place = tag == 0 ? uncached : cache[slot_of(type)];
+  type_entry& place = tag == 0 ? uncached : type_cache[type_cache_slot(type)];
   place = look_at(type);
   place.version_tag = tag;
   if (place.row == nullptr || PyErr_Occurred()) return nullptr;
   return &place;
-}
-
-bool has_valid_tag(const PyTypeObject* type) noexcept {
-#if PY_VERSION_HEX >= 0x030C0000
-  return type->tp_version_tag != 0;
-#else
-  return (type->tp_flags & Py_TPFLAGS_VALID_VERSION_TAG) != 0;
-#endif
-}
-
-}  // namespace
-
-const type_entry* entry_of(PyTypeObject* type) noexcept {
-  type_entry& place = cache[slot_of(type)];
-  if (place.type == type && place.version_tag == type->tp_version_tag && has_valid_tag(type)) {
-    return place.row == nullptr ? nullptr : &place;
-  }
-  return look_again(type);
 }
 
 }  // namespace dlpack_bridge::python

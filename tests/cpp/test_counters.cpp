@@ -31,6 +31,7 @@ static_assert(!std::is_copy_assignable_v<live_token>);
 TEST_CASE("new counters stand at zero", "[counters]") {
   const counters fresh;
   CHECK(fresh.live == 0);
+  CHECK(fresh.live_objects == 0);
   CHECK(fresh.pending_releases == 0);
   CHECK(fresh.copies == 0);
   CHECK(fresh.copied_bytes == 0);
@@ -44,6 +45,13 @@ TEST_CASE("a token counts while it lives", "[counters]") {
     CHECK(live_managed_tensors() == before + 2);
   }
   CHECK(live_managed_tensors() == before);
+}
+
+TEST_CASE("arrays that are Python objects count as well", "[counters]") {
+  const std::int64_t before = live_managed_tensors();
+  active_counters().live_objects += 2;
+  CHECK(live_managed_tensors() == before + 2);
+  active_counters().live_objects -= 2;
 }
 
 TEST_CASE("tokens of many threads are counted together", "[counters]") {

@@ -616,7 +616,7 @@ TEST_CASE("lazy bits and byte order are resolved by the copy", "[exchange]") {
     REQUIRE(d.copies_here);
     extent room[1];
     owner keep;
-  const handed_over copy = hand_over(source, d, keep, {}, room);
+    const handed_over copy = hand_over(source, d, keep, {}, room);
     return *static_cast<const decltype(value)*>(copy.view.data());
   };
   CHECK(resolved(why::byte_order, std::uint16_t{0x0102}, uint16) == 0x0201);

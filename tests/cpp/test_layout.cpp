@@ -149,6 +149,7 @@ TEST_CASE("padded rows are nested but not contiguous", "[layout]") {
 
 TEST_CASE("an empty array is contiguous whatever its strides are", "[layout]") {
   const layout_facts f = facts({highest, 0, highest}, {-1, 7, lowest});
+  CHECK(f.empty);
   CHECK(f.size == 0);
   CHECK(f.c_contiguous);
   CHECK(f.nested);

@@ -132,6 +132,18 @@ TEST_CASE("reset lets go now and only once", "[owner]") {
   CHECK(released == 1);
 }
 
+TEST_CASE("what an owner gave up is for the caller to release", "[owner]") {
+  int released = 0;
+  owner one = counting(released);
+  const owner::release_function release = one.release_by();
+  void* const object = one.give_up();
+  CHECK_FALSE(one);
+  one.reset();
+  CHECK(released == 0);
+  release(object);
+  CHECK(released == 1);
+}
+
 TEST_CASE("the object is released on the thread that drops the owner", "[owner]") {
   std::thread::id released_on;
   owner one = owner::of([&released_on] { released_on = std::this_thread::get_id(); });
@@ -258,6 +270,28 @@ TEST_CASE("copies that were made of an empty owner can be given one", "[owner]")
     CHECK(released == 0);
   }
   CHECK(released == 1);
+}
+
+TEST_CASE("the second copy of a shared owner counts as any other", "[owner]") {
+  int released = 0;
+  shared_owner first(counting(released));
+  {
+    const shared_owner second = first.second();
+    CHECK_FALSE(first.is_last());
+    const shared_owner third = second;
+    first = {};
+    CHECK(released == 0);
+  }
+  CHECK(released == 1);
+}
+
+TEST_CASE("shared owners change places", "[owner]") {
+  int released = 0;
+  shared_owner full(counting(released)), empty;
+  full.swap(empty);
+  CHECK_FALSE(full);
+  CHECK(empty.is_last());
+  CHECK(released == 0);
 }
 
 TEST_CASE("copies of a shared owner may be dropped on any threads", "[owner]") {

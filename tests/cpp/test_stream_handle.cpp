@@ -86,3 +86,9 @@ TEST_CASE("handles compare by their stream, and no stream differs from all", "[s
   CHECK(stream_handle() != *stream_handle::from_protocol(kDLROCM, 0));
   CHECK(stream_handle() == stream_handle());
 }
+
+TEST_CASE("the per-thread default stream is number 2 and no other", "[stream_handle]") {
+  CHECK(stream_handle::from_protocol(kDLCUDA, 2)->per_thread());
+  CHECK_FALSE(stream_handle::from_protocol(kDLCUDA, 1)->per_thread());
+  CHECK_FALSE(stream_handle().per_thread());
+}

@@ -111,6 +111,20 @@ TEST_CASE("plain memory can be looked at", "[tensor_view]") {
   CHECK(tensor_view(values, shape, nullptr, 2, float32).is_c_contiguous());
 }
 
+TEST_CASE("a view under another label is of the same memory", "[tensor_view]") {
+  float memory[6];
+  const extent shape[] = {2, 3}, strides[] = {1, 2};
+  const tensor_view view(memory, shape, strides, 2, float32);
+  const tensor_view other = view.relabelled(nullptr, uint32, device(kDLCUDA, 1), true);
+  CHECK(other.data() == memory);
+  CHECK(other.shape().data() == shape);
+  CHECK(other.strides() == nullptr);
+  CHECK(other.dtype() == uint32);
+  CHECK(other.device() == device(kDLCUDA, 1));
+  CHECK(other.read_only());
+  CHECK_FALSE(view.read_only());
+}
+
 TEST_CASE("packed elements are counted in bits", "[tensor_view]") {
   CHECK(dense_bytes(3, dtype(kDLFloat4_e2m1fn, 4)) == 2);
   CHECK(dense_bytes(4, dtype(kDLFloat6_e2m3fn, 6)) == 3);

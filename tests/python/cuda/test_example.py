@@ -18,7 +18,7 @@ def test_the_handoff_orders_two_streams_and_blocks_for_the_host_result_only():
     text = printed.getvalue()
     assert "array -> torch: share" in text
     consumer, producer = re.search(
-        r"^stream (0x\w+) waits for stream (0x\w+)$", text, re.M
+        r"^stream (0x\w+) waits for stream (0x\w+)$", text, re.MULTILINE
     ).groups()
     assert consumer != producer
     assert text.endswith("shared: True\nvalues: 42.0 to 42.0\n")

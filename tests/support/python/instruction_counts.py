@@ -90,9 +90,9 @@ def measure():
     }
 
 
-def read_budget():
-    """The budget of this compiler and Python, or None."""
-    return json.loads(BUDGET.read_text()).get(toolchain())
+def read_budgets():
+    """All budgets, by compiler and Python."""
+    return json.loads(BUDGET.read_text()) if BUDGET.exists() else {}
 
 
 def beyond_budget(counts, budget, headroom=0.05):
@@ -114,14 +114,14 @@ def hot_paths(counts):
 
 
 def main():
-    counts, budget = hot_paths(measure()), read_budget() or {}
+    counts, budgets = hot_paths(measure()), read_budgets()
+    budget = budgets.get(toolchain(), {})
     print(toolchain())
     for path, count in counts.items():
         print(f"{path:44}{count:7}{budget.get(path, '-'):>8}")
     if sys.argv[1:] == ["--write"]:
-        everything = json.loads(BUDGET.read_text()) if BUDGET.exists() else {}
-        everything[toolchain()] = counts
-        BUDGET.write_text(json.dumps(everything, indent=2, sort_keys=True) + "\n")
+        budgets[toolchain()] = counts
+        BUDGET.write_text(json.dumps(budgets, indent=2, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import torch
 import dlpack_bridge as db
 
 sys.path.insert(0, sys.argv[1])
-import call_lab as lab  # noqa: E402
+import call_lab as lab
 
 ROUNDS = int(sys.argv[2])
 WARM_UP = 50

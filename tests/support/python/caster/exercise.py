@@ -7,7 +7,7 @@ import sys
 import numpy as np
 
 sys.path.insert(0, sys.argv[1])
-import caster_lab as lab  # noqa: E402
+import caster_lab as lab
 
 
 class Producer:
