@@ -106,6 +106,7 @@ venv: $(stamps)/test
 # ---- the Python package --------------------------------------------------------------------------
 
 sources := CMakeLists.txt pyproject.toml LICENSE README.md \
+  $(wildcard docs/examples/[0-9]*.py) \
   $(shell find cmake dlpack_bridge bindings -type f -not -name '*.pyc' 2>/dev/null)
 
 $(stamps)/package: $(sources) $(stamps)/build
