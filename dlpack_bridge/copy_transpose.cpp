@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #include <dlpack_bridge/copy_instructions.hpp>
@@ -13,29 +14,12 @@
 namespace dlpack_bridge::detail {
 namespace {
 
-/// An element that is moved as it is. `word` is what vectors of it are made of.
+/// What vectors of elements that are moved as they are are made of.
 template <extent Size>
-struct element;
-template <>
-struct element<1> {
-  using word = std::uint8_t;
-};
-template <>
-struct element<2> {
-  using word = std::uint16_t;
-};
-template <>
-struct element<4> {
-  using word = std::uint32_t;
-};
-template <>
-struct element<8> {
-  using word = std::uint64_t;
-};
-template <>
-struct element<16> {
-  using word = std::uint64_t;
-};
+using word_of = std::conditional_t<
+    Size == 1, std::uint8_t,
+    std::conditional_t<Size == 2, std::uint16_t,
+                       std::conditional_t<Size == 4, std::uint32_t, std::uint64_t>>>;
 
 template <extent Size>
 void transpose_plainly(const std::byte* from, extent from_pitch, std::byte* to, extent to_pitch,
@@ -58,7 +42,7 @@ void transpose_plainly(const std::byte* from, extent from_pitch, std::byte* to, 
 /// Vectors of one or more lanes of 16 bytes, each of which holds a part of another row.
 template <extent Size, int Lanes>
 struct lanes_of {
-  using word = typename element<Size>::word;
+  using word = word_of<Size>;
   static constexpr int words = 16 / sizeof(word);
   static constexpr int side = 16 / Size;                // rows and columns of a square
   static constexpr extent rows = extent{Lanes} * side;  // of the source that make one vector

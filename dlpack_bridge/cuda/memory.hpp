@@ -33,8 +33,8 @@ void abandon(owner memory) noexcept;
 /// streams. Does not synchronise.
 void release_held_memory() noexcept;
 
-/// Does that, and gives memory that is kept for the next user back to the driver. May synchronise; a capture on
-/// the device may not survive it.
+/// Does that, and gives memory that is kept for the next user back to the driver. May synchronise; a
+/// capture on the device may not survive it.
 void trim() noexcept;
 
 }  // namespace dlpack_bridge::cuda
