@@ -97,6 +97,7 @@ set(dlpack_bridge_python_internal_headers
     dlpack_call.hpp
     jax.hpp
     numpy_api.hpp
+    torch_functions.hpp
     torch_library.hpp
     torch_stream.hpp
     values.hpp)
@@ -132,6 +133,7 @@ set(dlpack_bridge_python_sources
     stream_use.cpp
     target.cpp
     torch.cpp
+    torch_functions.cpp
     torch_library.cpp
     torch_stream.cpp
     type_cache.cpp

@@ -20,9 +20,9 @@ const torch_library& lib = torch_lib();
 
 // A check that fails must not pass for a no. False when the array is refused for it (`refused`), or
 // when the error must pass through.
-template <class Check>
-bool observe(inbound& in, const Check& check, why code, bool& refused) {
-  switch (ask(check, in.object)) {
+template <auto Function, class Method>
+bool observe(inbound& in, const Method& method, why code, bool& refused) {
+  switch (ask<Function>(method, in.object)) {
     case check_answer::no: return true;
     case check_answer::yes: in.desc.state.add(code); return true;
     case check_answer::failed: break;
@@ -33,7 +33,8 @@ bool observe(inbound& in, const Check& check, why code, bool& refused) {
 
 // Autograd state is lost by every exchange; allowed when the caller says so or nobody records.
 inline bool check_requires_grad(inbound& in, const requirements& wanted, bool& refused) {
-  if (!observe(in, lib.requires_grad, why::requires_grad, refused)) return false;
+  if (!observe<&torch_functions::requires_grad>(in, lib.requires_grad, why::requires_grad, refused))
+    return false;
   if (!wanted.detach && in.desc.state.contains(why::requires_grad) && !grad_mode()) {
     in.desc.state.remove(why::requires_grad);
   }
@@ -42,14 +43,17 @@ inline bool check_requires_grad(inbound& in, const requirements& wanted, bool& r
 
 // Lazy bits that DLPack does not know. Only complex tensors can have the conjugate bit.
 bool check_lazy_bits(inbound& in, bool& refused) {
-  if (!observe(in, lib.is_neg, why::neg, refused)) return false;
-  return in.desc.view.dtype().code != kDLComplex || observe(in, lib.is_conj, why::conj, refused);
+  if (!observe<&torch_functions::is_neg>(in, lib.is_neg, why::neg, refused)) return false;
+  return in.desc.view.dtype().code != kDLComplex ||
+         observe<&torch_functions::is_conj>(in, lib.is_conj, why::conj, refused);
 }
 
 // torch exports its int1..int7 and uint1..uint7 as 8 bits: the width would be lost.
 void check_narrow_integers(inbound& in) {
   const dtype type = in.desc.view.dtype();
   if (type.bits != 8 || (type != int8 && type != uint8)) return;
+  torch_functions& functions = loaded_torch.functions;
+  if (functions.usable(lib.module, lib.tensor) && functions.is_whole_byte(in.object)) return;
   const without_torch_function plain;
   const ref real = lib.dtype(in.object);
   if (!real) PyErr_Clear();

@@ -6,6 +6,7 @@
 #include <dlpack_bridge/python/descriptor.hpp>
 #include <dlpack_bridge/python/object.hpp>
 #include <dlpack_bridge/python/road.hpp>
+#include <dlpack_bridge/python/torch_functions.hpp>
 
 namespace dlpack_bridge::python {
 
@@ -20,13 +21,16 @@ struct torch_library {
   PyObject* int8 = nullptr;
   PyObject* uint8 = nullptr;
   const DLPackExchangeAPI* api = nullptr;  ///< null before torch 2.10
+  torch_functions functions;
+  // The methods that are asked where those functions cannot be used.
   getter requires_grad;
   getter dtype;
   no_argument_method is_neg;
   no_argument_method is_conj;
 };
 
-/// The library; empty until `load_torch` has succeeded, which alone changes it.
+/// The library; empty until `load_torch` has succeeded. Changed by that alone, and by `functions` when
+/// they are proven.
 extern torch_library loaded_torch;
 inline const torch_library& torch_lib() noexcept { return loaded_torch; }
 
@@ -57,26 +61,30 @@ inline bool answers_plainly(PyTypeObject* type) noexcept {
   return type == torch_lib().tensor || is_plain_parameter(type);
 }
 
-/// `ask` for a tensor that does not answer plainly.
-template <class Check>
-[[gnu::noinline]] check_answer ask_without_functions(const Check& check,
-                                                     PyObject* tensor) noexcept {
-  const without_torch_function plain;
-  const ref answer = check(tensor);
-  if (answer.get() == Py_True) return check_answer::yes;
-  return answer ? check_answer::no : check_answer::failed;
-}
-
-template <class Check>
-inline check_answer ask(const Check& check, PyObject* tensor) noexcept {
+/// A question to the method of a tensor.
+template <class Method>
+[[gnu::noinline]] check_answer ask_method(const Method& method, PyObject* tensor) noexcept {
   if (answers_plainly(Py_TYPE(tensor))) {
-    const ref answer = check(tensor);
+    const ref answer = method(tensor);
     if (answer.get() == Py_False) return check_answer::no;
     if (answer.get() == Py_True) return check_answer::yes;
     if (!answer && !PyErr_ExceptionMatches(PyExc_Exception)) return check_answer::failed;
     PyErr_Clear();  // a TorchFunctionMode was in the way
   }
-  return ask_without_functions(check, tensor);
+  const without_torch_function plain;
+  const ref answer = method(tensor);
+  if (answer.get() == Py_True) return check_answer::yes;
+  return answer ? check_answer::no : check_answer::failed;
+}
+
+/// A question to a tensor: `Function` of `torch_functions`, or the method where that cannot be used.
+template <auto Function, class Method>
+inline check_answer ask(const Method& method, PyObject* tensor) noexcept {
+  torch_functions& functions = loaded_torch.functions;
+  if (functions.usable(loaded_torch.module, loaded_torch.tensor)) [[likely]] {
+    return (functions.*Function)(tensor) ? check_answer::yes : check_answer::no;
+  }
+  return ask_method(method, tensor);
 }
 
 /// `str(object)`, or "unknown"; never leaves an error set.

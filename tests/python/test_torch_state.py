@@ -354,16 +354,6 @@ def test_lazy_bits_and_widths_are_seen_under_an_odd_torch_function_mode(answer, 
     assert db.to_numpy(negated).tolist() == [-2.0, -4.0]
 
 
-@pytest.mark.parametrize("make", [with_grad, torch_states.conjugated, torch_states.negated])
-@pytest.mark.parametrize("to", TARGETS)
-def test_an_interrupt_in_a_mode_passes_through(make, to):
-    t = make()
-    before = live()
-    with pytest.raises(KeyboardInterrupt), mode_that(interrupts):
-        db.convert(t, to)
-    assert live() == before
-
-
 @pytest.mark.parametrize("to", [*TARGETS, "torch"])
 def test_an_interrupt_in_a_torch_function_is_no_refusal(to):
     """Nobody needs to ask the subclass; who does must let the interrupt through."""
@@ -400,7 +390,8 @@ for call in (db.to_numpy, db.asarray, lambda x: db.to_numpy(x, detach=True)):
 NEG = "torch.Tensor.is_neg = raising"
 CONJ = "torch.Tensor.is_conj = raising"
 GRAD_CHECK = "torch.Tensor.requires_grad = property(raising)"
-ASKED = "del torch._C.DisableTorchFunction"
+# Without torch.zeros there are no samples for which torch's compiled functions could be tried.
+ASKED = "del torch._C.DisableTorchFunction, torch.zeros"
 
 
 @pytest.mark.parametrize(
