@@ -92,12 +92,12 @@ set(dlpack_bridge_python_headers
     source.hpp
     stream_use.hpp
     target.hpp
-    torch.hpp)
+    torch.hpp
+    torch_functions.hpp)
 set(dlpack_bridge_python_internal_headers
     dlpack_call.hpp
     jax.hpp
     numpy_api.hpp
-    torch_functions.hpp
     torch_library.hpp
     torch_stream.hpp
     values.hpp)

@@ -29,9 +29,9 @@ STEPS = {
     "in torch: export and deleter": "floor.export_and_delete(t, n)",
     "in torch: export, import, release": "floor.export_and_import(t, n)",
     "in torch: borrowed view": "floor.borrow(t, n)",
-    "in torch: requires_grad": "floor.look(t, 'requires_grad', n)",
-    "in torch: is_neg": "floor.look(t, 'is_neg', n)",
-    "in torch: is_conj": "floor.look(t, 'is_conj', n)",
+    "in torch: requires_grad": "floor.requires_grad(t, n)",
+    "in torch: is_neg": "floor.is_neg(t, n)",
+    "in torch: is_conj": "floor.is_conj(t, n)",
 }
 STATE = ("in torch: requires_grad", "in torch: is_neg")
 

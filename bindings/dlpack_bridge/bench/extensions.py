@@ -32,10 +32,6 @@ def own_options() -> list[str]:
     return [*pybind11_options(), f"-Ddlpack_bridge_DIR={config.cmakedir()}"]
 
 
-def floor_options() -> list[str]:
-    return [*pybind11_options(), f"-DDLPACK_INCLUDE_DIR={config.includedir()}"]
-
-
 def nanobind_options() -> list[str]:
     return [f"-Dnanobind_DIR={imported('nanobind').cmake_dir()}"]
 
@@ -52,7 +48,7 @@ def tvm_options() -> list[str]:
 # options by which CMake finds them.
 EXTENSIONS: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {
     "own": (("pybind11",), own_options),
-    "floor": (("pybind11",), floor_options),
+    "floor": (("pybind11",), own_options),
     "nanobind_peer": (("nanobind",), nanobind_options),
     "pybind11_peer": (("pybind11", "numpy"), pybind11_options),
     "torch_peer": (("torch",), torch_options),

@@ -1,10 +1,12 @@
-// What torch itself takes for the single steps of an exchange, called through C without a Python call
-// in between: (tensor, number of calls) -> seconds.
+// What torch itself takes for the single steps of an exchange, without a Python call in between: (tensor,
+// number of calls) -> seconds. And its part of a C++ function's call: (tensor) -> None.
 
 #include <chrono>
 
 #include <dlpack/dlpack.h>
 #include <pybind11/pybind11.h>
+
+#include <dlpack_bridge/python/torch_functions.hpp>
 
 namespace py = pybind11;
 
@@ -28,32 +30,17 @@ void require(int error) {
   if (error != 0) throw py::error_already_set();
 }
 
-/// A getter or a method without arguments, by the C pointer behind its descriptor.
-class member {
- public:
-  member(py::handle object, const char* name) : object_(object.ptr()) {
-    const py::object found = py::type::of(object).attr(name);
-    if (Py_TYPE(found.ptr()) == &PyGetSetDescr_Type) {
-      property_ = reinterpret_cast<PyGetSetDescrObject*>(found.ptr())->d_getset;
-    } else if (Py_TYPE(found.ptr()) == &PyMethodDescr_Type) {
-      method_ = reinterpret_cast<PyMethodDescrObject*>(found.ptr())->d_method;
-    }
-    const bool takes_nothing = method_ != nullptr && (method_->ml_flags & METH_NOARGS) != 0;
-    if (property_ == nullptr && !takes_nothing) throw py::type_error("no plain member");
+/// libtorch's own functions, as the hub finds them.
+dlpack_bridge::python::torch_functions functions_of(py::handle tensor) {
+  const py::module_ torch = py::module_::import("torch");
+  auto* type = reinterpret_cast<PyTypeObject*>(torch.attr("Tensor").ptr());
+  dlpack_bridge::python::torch_functions found;
+  found.load(torch.attr("_C").ptr());
+  if (!found.usable(torch.ptr(), type) || !PyObject_TypeCheck(tensor.ptr(), type)) {
+    throw py::type_error("torch's compiled functions cannot be asked");
   }
-
-  void operator()() const {
-    PyObject* answer = property_ != nullptr ? property_->get(object_, property_->closure)
-                                            : method_->ml_meth(object_, nullptr);
-    if (answer == nullptr) throw py::error_already_set();
-    Py_DECREF(answer);
-  }
-
- private:
-  PyObject* object_;
-  const PyGetSetDef* property_ = nullptr;
-  const PyMethodDef* method_ = nullptr;
-};
+  return found;
+}
 
 double export_and_delete(py::handle tensor, long calls) {
   const DLPackExchangeAPI& table = table_of(tensor);
@@ -83,21 +70,33 @@ double borrow(py::handle tensor, long calls) {
   });
 }
 
-double look(py::handle tensor, const char* name, long calls) {
-  return seconds_of(calls, member(tensor, name));
+// The answers go somewhere that the compiler cannot leave out.
+volatile bool answer;
+
+double requires_grad(py::handle tensor, long calls) {
+  const auto torch = functions_of(tensor);
+  return seconds_of(calls, [&] { answer = torch.requires_grad(tensor.ptr()); });
 }
 
-/// What a real tensor must be asked before its memory may be used, and the borrowed view.
-double checks(py::handle tensor, long calls) {
-  const DLPackExchangeAPI& table = table_of(tensor);
-  const member requires_grad(tensor, "requires_grad");
-  const member is_neg(tensor, "is_neg");
-  return seconds_of(calls, [&] {
-    DLTensor borrowed;
-    require(table.dltensor_from_py_object_no_sync(tensor.ptr(), &borrowed));
-    requires_grad();
-    is_neg();
-  });
+double is_neg(py::handle tensor, long calls) {
+  const auto torch = functions_of(tensor);
+  return seconds_of(calls, [&] { answer = torch.is_neg(tensor.ptr()); });
+}
+
+double is_conj(py::handle tensor, long calls) {
+  const auto torch = functions_of(tensor);
+  return seconds_of(calls, [&] { answer = torch.is_conj(tensor.ptr()); });
+}
+
+/// What a real tensor must be asked before its memory may be used, and the borrowed view: for a call
+/// from Python.
+void state_checks(py::handle tensor) {
+  static const DLPackExchangeAPI& table = table_of(tensor);
+  static const auto torch = functions_of(tensor);
+  DLTensor borrowed;
+  require(table.dltensor_from_py_object_no_sync(tensor.ptr(), &borrowed));
+  answer = torch.requires_grad(tensor.ptr());
+  answer = torch.is_neg(tensor.ptr());
 }
 
 }  // namespace
@@ -106,6 +105,8 @@ PYBIND11_MODULE(floor, m) {
   m.def("export_and_delete", export_and_delete);
   m.def("export_and_import", export_and_import);
   m.def("borrow", borrow);
-  m.def("look", look);
-  m.def("checks", checks);
+  m.def("requires_grad", requires_grad);
+  m.def("is_neg", is_neg);
+  m.def("is_conj", is_conj);
+  m.def("state_checks", state_checks);
 }
