@@ -77,7 +77,10 @@ managed_tensor from_torch(at::Tensor tensor, const requirements& wanted) {
     throw exchange_error(refusal_text(decided, d, wanted, target),
                          explain_all(decided.blockers, d, wanted, target));
   }
-  owner source = owner::of(std::move(tensor));  // its shape and strides stay where they are
+  // An alias has the tensor's memory of now; `set_data` and `set_` give the tensor other memory. Shape and
+  // strides are the tensor's, which is let go on return.
+  const at::Tensor described = std::move(tensor);
+  owner source = owner::of(described.variable_data());
   const use_listener listener{source.get(), declare_use};
   extent room[64];  // more axes than the row's `max_ndim` are refused
   handed_over out = hand_over(d, decided, source, {.listener = listener}, room);

@@ -33,7 +33,7 @@ bool is_as_it_is(const inbound& in, const decision& decided) noexcept {
 
 // Whether the object itself is all that keeps the memory alive.
 bool lives_in_object(const inbound& in) noexcept {
-  return in.row->lives_in_object && !in.held && !in.capsule;
+  return in.row->lives_in_object && !in.may_change_memory && !in.held && !in.capsule;
 }
 
 // Blocks of earlier calls, without an owner, for the next ones. The GIL guards them.

@@ -84,13 +84,10 @@ void release_anywhere(void* object, release_function release) noexcept {
 
 template <class Managed>
 void run_deleter(void* object) noexcept {
-  auto* tensor = static_cast<Managed*>(object);
-  const release_function call = [](void* dying) noexcept {
+  if (static_cast<Managed*>(object)->deleter == nullptr) return;
+  release_here(object, [](void* dying) noexcept {
     static_cast<Managed*>(dying)->deleter(static_cast<Managed*>(dying));
-  };
-  if (tensor->deleter == nullptr) return;
-  // A deleter may run anywhere; with the GIL an error that it leaves behind can be caught.
-  if (!Py_IsInitialized() || !release_with_gil(object, call)) call(object);
+  });
 }
 
 void decref(void* object) noexcept { Py_DECREF(static_cast<PyObject*>(object)); }
@@ -108,6 +105,10 @@ void release_buffer(void* object) noexcept {
 owner own_object(PyObject* object) noexcept {
   Py_INCREF(object);
   return owner(object, release_object);
+}
+
+void release_here(void* object, owner::release_function release) noexcept {
+  if (!Py_IsInitialized() || !release_with_gil(object, release)) release(object);
 }
 
 void drop_with_gil(owner& keep) noexcept {

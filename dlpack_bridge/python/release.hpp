@@ -26,6 +26,10 @@ owner own_buffer(Py_buffer* buffer) noexcept;
 owner own_managed(DLManagedTensorVersioned* tensor) noexcept;
 owner own_managed(DLManagedTensor* tensor) noexcept;
 
+/// Runs a foreign release, which may run anywhere. With the GIL where that costs no waiting: an error that
+/// it leaves behind is discarded then, and one that was pending stays.
+void release_here(void* object, owner::release_function release) noexcept;
+
 /// Lets an owner go whose release fell due on some thread; what needs the GIL waits for its holder.
 void release_due(owner due) noexcept;
 

@@ -47,8 +47,10 @@ struct inbound {
   const source_row* row = nullptr;
   look mode = look::take;
   description desc;
-  owner held;             ///< the export or the buffer, when describing made one
-  ref capsule;            ///< what holds an unconsumed managed tensor
+  owner held;   ///< the export or the buffer, when describing made one
+  ref capsule;  ///< what holds an unconsumed managed tensor
+  /// The object may exchange its memory while it lives: it alone does not keep what was described.
+  bool may_change_memory = false;
   use_listener listener;  ///< of a producer that protects its device memory itself; set by `take`
   std::unique_ptr<remarks> wrong;  ///< made when there is something to say
   extent room[128];                ///< shapes and strides that no producer keeps in DLPack's form
@@ -71,7 +73,8 @@ struct source_row {
   /// sources of host memory.
   bool (*renew)(PyObject* object, const type_entry& entry, device where, stream_handle consumer,
                 stream_facts& streams) = nullptr;
-  /// Whether the object keeps the described memory alive when describing made nothing that does.
+  /// Whether the object keeps the described memory alive when describing made nothing that does, and it
+  /// does not change its memory.
   bool lives_in_object = false;
 };
 

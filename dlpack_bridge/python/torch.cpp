@@ -35,6 +35,10 @@ bool observe(inbound& in, const Method& method, why code, bool& refused) {
 inline bool check_requires_grad(inbound& in, const requirements& wanted, bool& refused) {
   if (!observe<&torch_functions::requires_grad>(in, lib.requires_grad, why::requires_grad, refused))
     return false;
+  // Whoever moves or converts a module, or trains it in parts, gives its parameters other memory:
+  // `p.data = ...` in Module.half(), torch.utils.swap_tensors in Module.to().
+  in.may_change_memory =
+      Py_TYPE(in.object) != lib.tensor || in.desc.state.contains(why::requires_grad);
   if (!wanted.detach && in.desc.state.contains(why::requires_grad) && !grad_mode()) {
     in.desc.state.remove(why::requires_grad);
   }
@@ -52,8 +56,7 @@ bool check_lazy_bits(inbound& in, bool& refused) {
 void check_narrow_integers(inbound& in) {
   const dtype type = in.desc.view.dtype();
   if (type.bits != 8 || (type != int8 && type != uint8)) return;
-  torch_functions& functions = loaded_torch.functions;
-  if (functions.usable(lib.module, lib.tensor) && functions.is_whole_byte(in.object)) return;
+  if (lib.functions.proven() && lib.functions.is_whole_byte(in.object)) return;
   const without_torch_function plain;
   const ref real = lib.dtype(in.object);
   if (!real) PyErr_Clear();
@@ -158,14 +161,27 @@ bool describe_torch(inbound& in, const requirements& wanted) {
   return true;
 }
 
-// What was only looked at lives as long as the tensor object.
+// An alias has the tensor's memory of now.
+owner hold_memory(PyObject* tensor) noexcept {
+  if (lib.functions.proven()) {
+    if (owner held = lib.functions.hold_memory(tensor)) return held;
+  }
+  const without_torch_function plain;
+  const ref alias = ref::steal(PyObject_CallMethod(tensor, "detach", nullptr));
+  if (!alias) PyErr_Clear();
+  return own_object(alias ? alias.get() : tensor);
+}
+
+// What was only looked at lives as long as the tensor object, unless that may change its memory.
 owner take_export(inbound& in) {
-  const bool protects = in.desc.view.device().type == kDLCUDA && in.desc.driver.answers();
-  const bool looked = !in.held && !in.capsule;
-  if (looked && !protects) return own_object(in.object);
-  owner exported = in.capsule ? consume_capsule(in.capsule.get()) : std::move(in.held);
-  if (!protects) return exported;
-  return keep_device_tensor(std::move(exported), in.object, in.desc.view.data(), in.listener);
+  owner kept;
+  if (in.may_change_memory) kept = hold_memory(in.object);
+  else if (in.capsule) kept = consume_capsule(in.capsule.get());
+  else kept = std::move(in.held);
+  if (in.desc.view.device().type == kDLCUDA && in.desc.driver.answers()) {
+    return keep_device_tensor(std::move(kept), in.object, in.desc.view.data(), in.listener);
+  }
+  return kept ? std::move(kept) : own_object(in.object);
 }
 
 bool renew_torch(PyObject*, const type_entry&, device where, stream_handle, stream_facts& streams) {

@@ -4,8 +4,14 @@
 
 #include <dlfcn.h>
 
+#include <dlpack_bridge/python/release.hpp>
+
 namespace dlpack_bridge::python {
 namespace {
+
+std::int32_t (*delete_tensor)(void* alias) = nullptr;
+
+void delete_alias(void* alias) noexcept { delete_tensor(alias); }
 
 // (tensor, address of its implementation, the answers), and for every question a yes and a no.
 constexpr const char* source_of_samples = R"(
@@ -87,6 +93,8 @@ void torch_functions::load(PyObject* c_module) noexcept {
       !look_up(library, "_ZN2at6native6is_negERKNS_6TensorE", is_neg_) ||
       !look_up(library, "_ZN2at6native7is_conjERKNS_6TensorE", is_conj_) ||
       !look_up(library, "aoti_torch_get_dtype", get_dtype_) ||
+      !look_up(library, "aoti_torch__reinterpret_tensor", reinterpret_) ||
+      !look_up(library, "aoti_torch_delete_tensor_object", delete_tensor) ||
       !look_up(library, "aoti_torch_dtype_int8", int8) ||
       !look_up(library, "aoti_torch_dtype_uint8", uint8)) {
     return;
@@ -111,12 +119,17 @@ bool torch_functions::give_the_answers_of(PyObject* samples) const noexcept {
   return yes == every_question && (no & every_question) == every_question;
 }
 
+owner torch_functions::hold_memory(PyObject* tensor) const noexcept {
+  at_tensor* alias = nullptr;
+  if (reinterpret_(handle(tensor), 0, nullptr, nullptr, 0, &alias) != 0) return {};
+  return owner(alias, [](void* held) noexcept { release_here(held, delete_alias); });
+}
+
 bool torch_functions::prove(PyObject* torch, PyTypeObject* tensor_type) noexcept {
-  const error_guard guard;
+  if (attempts_left_ == 0) return false;
   --attempts_left_;
   const ref samples = make_samples(torch);
-  // A signal that arrived meanwhile is for the program, which is in an exchange.
-  if (!samples && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) PyErr_SetInterrupt();
+  if (!samples && !PyErr_ExceptionMatches(PyExc_Exception)) return false;
   PyErr_Clear();
   sample first;
   const bool plain = samples && PyList_Check(samples.get()) && PyList_GET_SIZE(samples.get()) > 0 &&

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <dlpack_bridge/owner.hpp>
 #include <dlpack_bridge/python/object.hpp>
 
 namespace dlpack_bridge::python {
@@ -17,11 +18,11 @@ class torch_functions {
   /// Looks the functions up in what `torch._C` was linked with.
   void load(PyObject* c_module) noexcept;
 
-  /// Whether the questions below may be asked. Proves the functions when that has not been possible yet:
-  /// while a mode keeps new tensors from being plain ones, nothing is decided.
-  bool usable(PyObject* torch, PyTypeObject* tensor_type) noexcept {
-    return handle_at_ != 0 || (attempts_left_ > 0 && prove(torch, tensor_type));
-  }
+  /// Whether what follows may be called.
+  bool proven() const noexcept { return handle_at_ != 0; }
+  /// Tries to prove the functions, unless that has failed before: while a mode keeps new tensors from
+  /// being plain ones, nothing is decided. False with an error set only for an interrupt and its like.
+  bool prove(PyObject* torch, PyTypeObject* tensor_type) noexcept;
 
   // For any instance of torch.Tensor: its own state, whatever a subclass or a mode would say.
   bool requires_grad(PyObject* tensor) const noexcept { return requires_grad_(*handle(tensor)); }
@@ -32,6 +33,9 @@ class torch_functions {
     std::int32_t code = -1;
     return get_dtype_(handle(tensor), &code) == 0 && (code == int8_ || code == uint8_);
   }
+  /// Keeps the memory that the tensor has now, whatever becomes of the tensor: an alias of it in libtorch.
+  /// Empty when there is no memory for one. The alias may be dropped on any thread.
+  owner hold_memory(PyObject* tensor) const noexcept;
 
  private:
   // An at::Tensor is one pointer, to its implementation.
@@ -40,7 +44,6 @@ class torch_functions {
   at_tensor* handle(PyObject* tensor) const noexcept {
     return reinterpret_cast<at_tensor*>(reinterpret_cast<char*>(tensor) + handle_at_);
   }
-  bool prove(PyObject* torch, PyTypeObject* tensor_type) noexcept;
   bool give_the_answers_of(PyObject* samples) const noexcept;
 
   std::size_t handle_at_ =
@@ -50,6 +53,9 @@ class torch_functions {
   bool (*is_neg_)(const at_tensor*) = nullptr;
   bool (*is_conj_)(const at_tensor*) = nullptr;
   std::int32_t (*get_dtype_)(at_tensor*, std::int32_t* code) = nullptr;
+  std::int32_t (*reinterpret_)(at_tensor*, std::int64_t ndim, const std::int64_t* shape,
+                               const std::int64_t* strides, std::int64_t offset,
+                               at_tensor** made) = nullptr;
   std::int32_t int8_ = -1;
   std::int32_t uint8_ = -1;
 };

@@ -94,7 +94,6 @@ bool load_torch(PyObject* module) noexcept {
   lib.is_conj = no_argument_method(type, "is_conj");
   lib.tensor = type;
   lib.functions.load(c_module.get());
-  (void)lib.functions.usable(module, type);  // proven now, before the first array is half described
   return true;
 }
 

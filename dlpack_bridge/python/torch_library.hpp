@@ -81,10 +81,10 @@ template <class Method>
 template <auto Function, class Method>
 inline check_answer ask(const Method& method, PyObject* tensor) noexcept {
   torch_functions& functions = loaded_torch.functions;
-  if (functions.usable(loaded_torch.module, loaded_torch.tensor)) [[likely]] {
+  if (functions.proven() || functions.prove(loaded_torch.module, loaded_torch.tensor)) [[likely]] {
     return (functions.*Function)(tensor) ? check_answer::yes : check_answer::no;
   }
-  return ask_method(method, tensor);
+  return PyErr_Occurred() ? check_answer::failed : ask_method(method, tensor);
 }
 
 /// `str(object)`, or "unknown"; never leaves an error set.

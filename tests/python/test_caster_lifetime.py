@@ -68,6 +68,19 @@ def test_a_tensor_is_kept_with_its_memory():
     lab.drop_kept()
 
 
+def test_a_kept_parameter_is_kept_with_the_memory_that_it_had():
+    memory, alive = watched()
+    p = torch.nn.Parameter(torch.from_numpy(memory), requires_grad=False)
+    lab.keep(p)
+    p.data = torch.zeros(2)
+    del memory
+    gc.collect()
+    assert alive() is not None and lab.sum_of_kept() == 6
+    lab.drop_kept()
+    gc.collect()
+    assert alive() is None
+
+
 def test_a_converted_argument_lives_as_long_as_it_is_used():
     source = export([1, 2], "int64")
     assert lab.sum_converted(Producer(source)) == 3

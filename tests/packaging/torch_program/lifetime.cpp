@@ -4,6 +4,7 @@
 
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/zeros.h>
 
 #include "check.hpp"
 #include "failing_allocations.hpp"
@@ -39,11 +40,25 @@ CASE("an array keeps the tensor's memory, and nothing after it is gone") {
   const drops heard;
   at::Tensor t = watched_tensor();
   managed_tensor array = from_torch(t);
-  check(t.use_count() == 2 && t.storage().use_count() == 1);
+  check(t.use_count() == 1 && t.storage().use_count() == 2);
   t.reset();
   check(heard.count() == 0 && static_cast<float*>(array.view().data())[5] == 5);
   array.reset();
   check(heard.count() == 1);
+}
+
+CASE("an array keeps the memory that the tensor gives up") {
+  const auto give_up = {+[](at::Tensor& t) { t.set_data(at::zeros({2})); },
+                        +[](at::Tensor& t) { t.set_(at::zeros({2})); }};
+  for (const auto change : give_up) {
+    const drops heard;
+    at::Tensor t = watched_tensor();
+    managed_tensor array = from_torch(t);
+    change(t);
+    check(heard.count() == 0 && static_cast<float*>(array.view().data())[5] == 5);
+    array.reset();
+    check(heard.count() == 1);
+  }
 }
 
 CASE("a copied array keeps no tensor") {

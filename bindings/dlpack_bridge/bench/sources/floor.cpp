@@ -36,7 +36,7 @@ dlpack_bridge::python::torch_functions functions_of(py::handle tensor) {
   auto* type = reinterpret_cast<PyTypeObject*>(torch.attr("Tensor").ptr());
   dlpack_bridge::python::torch_functions found;
   found.load(torch.attr("_C").ptr());
-  if (!found.usable(torch.ptr(), type) || !PyObject_TypeCheck(tensor.ptr(), type)) {
+  if (!found.prove(torch.ptr(), type) || !PyObject_TypeCheck(tensor.ptr(), type)) {
     throw py::type_error("torch's compiled functions cannot be asked");
   }
   return found;
