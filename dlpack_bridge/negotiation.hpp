@@ -48,6 +48,11 @@ struct requirements {
   bool keeps_form() const noexcept {
     return !dtype && !bits && !device && !c_order && alignment == 1;
   }
+  /// True when an array of the target is the answer itself, whatever it holds.
+  bool asks_nothing() const noexcept {
+    return keeps_form() && copy != copy_policy::always && !detach && !stream.known() &&
+           !refused_stream && named_dtype == nullptr;
+  }
 };
 
 /// What a source knows about an array before anything is decided. A plain record on the stack:

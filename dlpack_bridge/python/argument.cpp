@@ -121,18 +121,21 @@ bool parameter::has_unseen_writes(const inbound& in, const decision& decided) co
     ref record;
     if (is_traced() && !(record = make_record(in, wanted, decided))) [[unlikely]]
       return false;
-    const array_origin origin{in.desc.view.device(), static_cast<std::uint32_t>(in.desc.source)};
+    // Made where it goes: a copy of what was just written in parts makes the processor wait.
+    const auto origin = [&in] {
+      return array_origin{in.desc.view.device(), static_cast<std::uint32_t>(in.desc.source)};
+    };
     if (is_as_it_is(in, decided)) [[likely]] {
       build(place, {in.desc.view,
                     lives_in_object(in) ? loan.borrow(x) : loan.hold(in.row->take(in)),
                     {},
-                    origin});
+                    origin()});
     } else {
       extent room[64];
       owner source = in.row->take(in);
       handed_over out = hand_over(in, wanted, decided, source, room);
       if (has_unseen_writes(in, decided)) loan.expect_writes(out.view.device(), out.stream);
-      build(place, {out.view, loan.hold(std::move(out.keep)), out.stream, origin});
+      build(place, {out.view, loan.hold(std::move(out.keep)), out.stream, origin()});
     }
     if (record) tell_traces(record);
     return true;

@@ -48,8 +48,8 @@ void describe_array(inbound& in, PyArrayObject* array) {
   if (in.desc.has_layout) {
     strides = element_strides(in, PyArray_DIMS(array), PyArray_STRIDES(array), ndim, itemsize);
   }
-  in.desc.view = tensor_view(PyArray_DATA(array), shape, strides, ndim, type, {},
-                             (PyArray_FLAGS(array) & NPY_ARRAY_WRITEABLE) == 0);
+  in.desc.view =
+      tensor_view(PyArray_DATA(array), shape, strides, ndim, type, {}, !PyArray_ISWRITEABLE(array));
   if (in.desc.has_layout) describe_layout(in.desc);
 }
 

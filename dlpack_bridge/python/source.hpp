@@ -68,14 +68,17 @@ extern const source_row cuda_array_interface_source;
 /// with an error set.
 [[gnu::cold]] bool check_named_dtype(const inbound& in, const requirements& wanted);
 
+/// The entry of an object's type. Null with an error set when the object is no array.
+inline const type_entry* array_entry_of(PyObject* object) {
+  const type_entry* entry = entry_of(Py_TYPE(object));
+  if (entry == nullptr && !PyErr_Occurred()) raise_not_an_array(object);
+  return entry;
+}
+
 /// SOURCE: describes `in.object`. False with an error set (no array, or an exception that passes
 /// through).
 inline bool describe(inbound& in, const requirements& wanted) {
-  if (in.entry == nullptr) in.entry = entry_of(Py_TYPE(in.object));
-  if (in.entry == nullptr) {
-    if (!PyErr_Occurred()) raise_not_an_array(in.object);
-    return false;
-  }
+  if (in.entry == nullptr && (in.entry = array_entry_of(in.object)) == nullptr) return false;
   in.row = in.entry->row;
   in.desc.source = in.entry->origin;
   in.desc.state = in.entry->always;

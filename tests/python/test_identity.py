@@ -192,6 +192,17 @@ def test_a_numpy_array_is_itself_when_asked_for_what_it_is(state):
     assert (plan.action, plan.reasons, plan.nbytes) == ("share", (), 0)
 
 
+@pytest.mark.parametrize("state", NUMPY_ONLY)
+def test_a_plan_tells_what_the_array_is_also_when_it_stays_itself(state):
+    a = NUMPY_ONLY[state]()
+    assert db.to_numpy(a) is a and db.convert(a, "numpy") is a
+    text = str(db.plan(a, "numpy"))
+    assert text.startswith("numpy -> numpy: share (identity)\n")
+    assert str(a.dtype.newbyteorder("=")) in text and f"shape {a.shape}" in text
+    a.flags.writeable = False
+    assert db.plan(a, "numpy").readonly
+
+
 @pytest.mark.parametrize("state", ["datetime64", "object", "structured", "void", "strings"])
 def test_another_type_that_dlpack_lacks_is_a_wrong_value(state):
     a = NUMPY_ONLY[state]()
