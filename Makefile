@@ -199,7 +199,7 @@ sanitize: $(stamps)/test cpp-tsan asan-python
 
 # One after the other: a peer that is not offered here leaves its rows out, with the reason.
 $(stamps)/bench: requirements/bench.txt requirements/constraints.txt $(stamps)/test
-	$(say) 'Installing the peers of the benchmarks into $(VENV): JAX, TensorFlow, nanobind, ... (450 MB)'
+	$(say) 'Installing the peers of the benchmarks into $(VENV): TensorFlow, nanobind, ... (350 MB)'
 	@for peer in $$(sed '/^#/d' requirements/bench.txt); do \
 	  $(pip) $$peer || echo "    $$peer cannot be had here"; \
 	done

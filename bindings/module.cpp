@@ -11,6 +11,7 @@
 #include <dlpack_bridge/python/dtype_object.hpp>
 #include <dlpack_bridge/python/entry.hpp>
 #include <dlpack_bridge/python/process_state.hpp>
+#include <dlpack_bridge/python/tree.hpp>
 #include <dlpack_bridge/version.hpp>
 
 namespace py = pybind11;
@@ -24,7 +25,9 @@ PYBIND11_MODULE(_core, m) {
   // Users see one module: functions and types made here name the package as theirs.
   const py::object own_name = m.attr("__name__");
   m.attr("__name__") = "dlpack_bridge";
-  if (PyModule_AddFunctions(m.ptr(), hub::entry_methods()) != 0) throw py::error_already_set();
+  for (PyMethodDef* functions : {hub::entry_methods(), hub::tree_methods()}) {
+    if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw py::error_already_set();
+  }
   m.attr("Array") = py::handle(reinterpret_cast<PyObject*>(hub::array_type()));
   m.attr("dtype") = py::handle(reinterpret_cast<PyObject*>(hub::dtype_type()));
   m.attr("device") = py::handle(reinterpret_cast<PyObject*>(hub::device_type()));

@@ -38,13 +38,6 @@ plan make_plan(const py::object& x, const py::object& to, const py::kwargs& keyw
   return made;
 }
 
-void check_arguments(const py::object& to, const py::kwargs& keywords) {
-  const keyword_values given(keywords);
-  if (!hub::check_arguments(to.ptr(), given.values.data(), given.names.ptr())) {
-    throw py::error_already_set();
-  }
-}
-
 }  // namespace
 
 py::tuple tuple_of(const std::vector<reason>& all) {
@@ -102,7 +95,6 @@ void add_plan(py::module_& m) {
         "order=None, alignment=None, stream=None)\n--\n\n"
         "What convert(x, to, ...) would do and why; does nothing and raises for no refusal.\n\n"
         "Errors: TypeError, ImportError, ValueError.");
-  m.def("_check_arguments", check_arguments);  // for convert_tree, whose tree may hold no array
 }
 
 }  // namespace dlpack_bridge::bindings

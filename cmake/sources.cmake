@@ -95,11 +95,13 @@ set(dlpack_bridge_python_headers
     torch.hpp
     torch_functions.hpp)
 set(dlpack_bridge_python_internal_headers
+    buffer.hpp
     dlpack_call.hpp
     jax.hpp
     numpy_api.hpp
     torch_library.hpp
     torch_stream.hpp
+    tree.hpp
     values.hpp)
 set(dlpack_bridge_python_sources
     argument.cpp
@@ -136,6 +138,7 @@ set(dlpack_bridge_python_sources
     torch_functions.cpp
     torch_library.cpp
     torch_stream.cpp
+    tree.cpp
     type_cache.cpp
     values.cpp)
 

@@ -3,6 +3,7 @@
 Shares memory when it can, copies only with a reason, and says which and why.
 """
 
+from ._compute_in import compute_in
 from ._core import (
     Array,
     CopyRequiredError,
@@ -16,6 +17,7 @@ from ._core import (
     asarray,
     collect,
     convert,
+    convert_tree,
     device,  # noqa: F401  the type of Array.device
     dtype,
     from_dlpack,
@@ -28,7 +30,6 @@ from ._core import (
     to_torch,
     trace,
 )
-from ._tree import compute_in, convert_tree
 
 __all__ = [
     "Array",

@@ -60,11 +60,6 @@ PyObject* get_copied(PyObject* o, void*) { return PyBool_FromLong(as_array(o)->c
 
 // ---- methods ---------------------------------------------------------------------------------
 
-PyObject* dlpack_device(PyObject* o, PyObject*) {
-  const device where = as_array(o)->device;
-  return Py_BuildValue("(ii)", static_cast<int>(where.type), where.id);
-}
-
 PyObject* deepcopy(PyObject* o, PyObject*) {
   requirements wanted;
   wanted.copy = copy_policy::always;
@@ -111,7 +106,7 @@ PyMethodDef methods[] = {
      METH_FASTCALL | METH_KEYWORDS,
      "__dlpack__($self, *, stream=None, max_version=None, dl_device=None, copy=None)\n--\n\n"
      "Export as a DLPack capsule, by the rules of the array API."},
-    {"__dlpack_device__", dlpack_device, METH_NOARGS,
+    {"__dlpack_device__", array_dlpack_device, METH_NOARGS,
      "__dlpack_device__($self)\n--\n\nThe DLPack device as (type, id)."},
     {"__array__", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(array_as_numpy)),
      METH_VARARGS | METH_KEYWORDS,

@@ -56,9 +56,11 @@ target_row& array_target() noexcept;
 
 /// `Array.__dlpack__`, vectorcall; array_export.cpp.
 PyObject* array_dlpack(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
+/// `Array.__dlpack_device__`; array_export.cpp.
+PyObject* array_dlpack_device(PyObject* self, PyObject*);
 /// What an unknown DLPack consumer may be given; array_export.cpp. torch <= 2.13 aborts the process on
 /// negative strides (pytorch#188023), so they are only given to who forbids the copy.
-target_row consumer_row(bool versioned, bool negative_strides) noexcept;
+const target_row& consumer_row(bool versioned, bool negative_strides) noexcept;
 /// The table behind `Array.__dlpack_c_exchange_api__`; array_table.cpp.
 const DLPackExchangeAPI* array_exchange_api() noexcept;
 /// `Array.__array_interface__`, `__cuda_array_interface__`, `__array__`; array_export.cpp.

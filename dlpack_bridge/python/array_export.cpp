@@ -77,6 +77,21 @@ bool check_stream(const array_object* self, export_request& request) noexcept {
   return true;
 }
 
+bool read_argument(PyObject* name, PyObject* value, export_request& request) noexcept {
+  static const keyword_names known{"stream", "max_version", "dl_device", "copy"};
+  switch (known.find(name)) {
+    case 0: request.stream = value; return true;
+    case 1: return read_max_version(value, request);
+    case 2:
+      if (value != Py_None) request.wanted.device = device_from_object(value);
+      return value == Py_None || request.wanted.device.has_value();
+    case 3: return read_copy(value, request.wanted);
+    default: break;
+  }
+  PyErr_Format(PyExc_TypeError, "__dlpack__() got an unexpected keyword argument '%U'", name);
+  return false;
+}
+
 bool read_request(PyObject* const* args, Py_ssize_t count, PyObject* names,
                   export_request& request) noexcept {
   if (count != 0) {
@@ -85,24 +100,21 @@ bool read_request(PyObject* const* args, Py_ssize_t count, PyObject* names,
   }
   const Py_ssize_t keywords = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
   for (Py_ssize_t i = 0; i < keywords; ++i) {
-    PyObject* name = PyTuple_GET_ITEM(names, i);
-    PyObject* value = args[i];
-    if (is_keyword(name, "stream")) {
-      request.stream = value;
-    } else if (is_keyword(name, "max_version")) {
-      if (!read_max_version(value, request)) return false;
-    } else if (is_keyword(name, "dl_device")) {
-      if (value == Py_None) continue;
-      request.wanted.device = device_from_object(value);
-      if (!request.wanted.device) return false;
-    } else if (is_keyword(name, "copy")) {
-      if (!read_copy(value, request.wanted)) return false;
-    } else {
-      PyErr_Format(PyExc_TypeError, "__dlpack__() got an unexpected keyword argument '%U'", name);
-      return false;
-    }
+    if (!read_argument(PyTuple_GET_ITEM(names, i), args[i], request)) return false;
   }
   return true;
+}
+
+// The rows of unknown consumers: whether they take versioned capsules, whether negative strides.
+target_row make_consumer_row(bool versioned, bool negative_strides) noexcept {
+  target_row row{capabilities_of(framework::cpp), nullptr,
+                 versioned ? wrap_as_versioned : wrap_as_legacy, same_object};
+  row.holds.name = "a DLPack consumer";
+  row.holds.negative_strides = negative_strides;
+  row.holds.read_only = versioned;  // a legacy capsule has no flags to say so
+  row.holds.max_ndim = std::numeric_limits<std::int32_t>::max();
+  row.buffer_errors_only = true;
+  return row;
 }
 
 // ---- the interface dicts ---------------------------------------------------------------------
@@ -135,15 +147,17 @@ PyObject* interface_dict(const array_object* self, const std::string& typestr) n
 
 }  // namespace
 
-target_row consumer_row(bool versioned, bool negative_strides) noexcept {
-  target_row row{capabilities_of(framework::cpp), nullptr,
-                 versioned ? wrap_as_versioned : wrap_as_legacy, same_object};
-  row.holds.name = "a DLPack consumer";
-  row.holds.negative_strides = negative_strides;
-  row.holds.read_only = versioned;  // a legacy capsule has no flags to say so
-  row.holds.max_ndim = std::numeric_limits<std::int32_t>::max();
-  row.buffer_errors_only = true;
-  return row;
+const target_row& consumer_row(bool versioned, bool negative_strides) noexcept {
+  static const target_row rows[2][2] = {
+      {make_consumer_row(false, false), make_consumer_row(false, true)},
+      {make_consumer_row(true, false), make_consumer_row(true, true)}};
+  return rows[versioned][negative_strides];
+}
+
+PyObject* array_dlpack_device(PyObject* self, PyObject*) {
+  const device where = as_array(self)->device;
+  const extent pair[] = {where.type, where.id};
+  return tuple_of(pair, 2).release();
 }
 
 PyObject* array_dlpack(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {

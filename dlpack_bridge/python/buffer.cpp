@@ -1,4 +1,4 @@
-// Objects with the buffer protocol: bytes, bytearray, memoryview, array.array, mmap, shared memory.
+#include <dlpack_bridge/python/buffer.hpp>
 
 #include <bit>
 #include <string>
@@ -47,7 +47,7 @@ element_format read_format(std::string_view format, Py_ssize_t itemsize) noexcep
   return e;
 }
 
-void describe_view(inbound& in, const Py_buffer& view) {
+void describe_view(inbound& in, const Py_buffer& view, bool read_only) {
   const std::string_view format = view.format == nullptr ? "B" : view.format;
   const element_format element = read_format(format, view.itemsize);
   // Exporters may leave the shape out for one axis, and ctypes leaves the strides out.
@@ -76,12 +76,18 @@ void describe_view(inbound& in, const Py_buffer& view) {
     }
     in.room[i] = view.strides[i] / view.itemsize;
   }
-  in.desc.view =
-      tensor_view(view.buf, shape, strides, view.ndim, element.type, {}, view.readonly != 0);
+  in.desc.view = tensor_view(view.buf, shape, strides, view.ndim, element.type, {}, read_only);
   describe_layout(in.desc);
 }
 
 bool describe_buffer(inbound& in, const requirements&) {
+  return describe_lent_buffer(in) || in.refuse_producer_error();
+}
+
+}  // namespace
+
+bool describe_lent_buffer(inbound& in) {
+  const bool immutable = in.entry->immutable;
   auto* view = static_cast<Py_buffer*>(PyMem_RawCalloc(1, sizeof(Py_buffer)));
   if (view == nullptr) {
     PyErr_NoMemory();
@@ -89,16 +95,14 @@ bool describe_buffer(inbound& in, const requirements&) {
   }
   if (PyObject_GetBuffer(in.object, view, PyBUF_FULL_RO) != 0) {
     PyMem_RawFree(view);
-    return in.refuse_producer_error();
+    return false;
   }
   // The export itself is kept, not only the object: close() of shared memory or mmap then raises
   // BufferError instead of unmapping what a view still reads (numpy#18294).
   in.held = own_buffer(view);
-  describe_view(in, *view);
+  describe_view(in, *view, immutable || view->readonly != 0);
   return true;
 }
-
-}  // namespace
 
 const source_row buffer_source{"buffer", framework::other, describe_buffer, take_held};
 

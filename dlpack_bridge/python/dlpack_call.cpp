@@ -1,6 +1,7 @@
 #include <dlpack_bridge/python/dlpack_call.hpp>
 
 #include <array>
+#include <string_view>
 
 #include <dlpack_bridge/exchange.hpp>
 #include <dlpack_bridge/version.hpp>
@@ -37,15 +38,21 @@ ref call_method(PyObject* method, PyObject* self, PyObject* const* values,
                                         0 | PY_VECTORCALL_ARGUMENTS_OFFSET, names));
 }
 
-struct keyword_names {
-  PyObject* stream = PyUnicode_InternFromString("stream");
-  PyObject* max_version = PyUnicode_InternFromString("max_version");
-  PyObject* copy = PyUnicode_InternFromString("copy");
-};
+// The names that the hub offers, most wanted first: they are dropped from the end.
+constexpr const char* offered_names[] = {"stream", "max_version", "copy"};
 
-const keyword_names& names() noexcept {
-  static const keyword_names interned;
-  return interned;
+// `count` of them from `first` on, a tuple for a vectorcall; made once.
+PyObject* names_of(std::size_t first, std::size_t count) noexcept {
+  static PyObject* made[3][4] = {};
+  PyObject*& names = made[first][count];
+  if (names != nullptr || count == 0) return names;
+  ref all = ref::steal(PyTuple_New(static_cast<Py_ssize_t>(count)));
+  for (std::size_t i = 0; all && i < count; ++i) {
+    PyObject* name = PyUnicode_InternFromString(offered_names[first + i]);
+    if (name == nullptr) return nullptr;
+    PyTuple_SET_ITEM(all.get(), static_cast<Py_ssize_t>(i), name);
+  }
+  return names = all.release();
 }
 
 PyObject* our_version() noexcept {
@@ -54,32 +61,17 @@ PyObject* our_version() noexcept {
   return version;
 }
 
-// The keywords the hub offers, most wanted last: they are dropped from the end.
-struct offered_keywords {
-  std::array<PyObject*, 3> names{};
-  std::array<PyObject*, 3> values{};
-  int count = 0;
-
-  void add(PyObject* name, PyObject* value) noexcept {
-    names[static_cast<std::size_t>(count)] = name;
-    values[static_cast<std::size_t>(count++)] = value;
-  }
-};
-
-ref call_dlpack(PyObject* method, PyObject* self, const offered_keywords& offered,
-                int required) noexcept {
-  for (int count = offered.count;; --count) {
-    ref names;
-    if (count > 0) {
-      names = ref::steal(PyTuple_New(count));
-      if (!names) return {};
-      for (int i = 0; i < count; ++i) {
-        Py_INCREF(offered.names[static_cast<std::size_t>(i)]);
-        PyTuple_SET_ITEM(names.get(), i, offered.names[static_cast<std::size_t>(i)]);
-      }
-    }
-    ref capsule = call_method(method, self, offered.values.data(), names.get());
-    if (capsule || count == required || !lacks_keyword()) return capsule;
+// Calls with the values of `stream` (when there is one), `max_version` and `copy` (when it is
+// forbidden), and without those that the producer lacks.
+ref call_dlpack(const dlpack_call& call, PyObject* stream, bool stream_required) noexcept {
+  PyObject* const values[] = {stream, our_version(), Py_False};
+  const std::size_t first = stream == nullptr ? 1 : 0;
+  const std::size_t least = stream_required ? 1 : 0;
+  for (std::size_t count = (call.forbids_copy ? 3 : 2) - first;; --count) {
+    PyObject* const names = names_of(first, count);
+    if (names == nullptr && count > 0) return {};
+    ref capsule = call_method(call.dlpack.get(), call.self.get(), values + first, names);
+    if (capsule || count == least || !lacks_keyword()) return capsule;
     PyErr_Clear();
   }
 }
@@ -88,13 +80,9 @@ ref call_dlpack(PyObject* method, PyObject* self, const offered_keywords& offere
 ref ask_on_gpu(const dlpack_call& call, stream_handle stream, bool required) {
   const ref number = ref::steal(PyLong_FromLongLong(stream.protocol()));
   if (!number) return {};
-  offered_keywords offered;
-  offered.add(names().stream, number.get());
-  offered.add(names().max_version, our_version());
-  if (call.forbids_copy) offered.add(names().copy, Py_False);
   const bool cuda = needs_cuda(call.where.type) && cuda_status().answers();
   const owner current = cuda ? cuda_backend()->enter(call.where) : owner();
-  return call_dlpack(call.dlpack.get(), call.self.get(), offered, required ? 1 : 0);
+  return call_dlpack(call, number.get(), required);
 }
 
 // Some libraries refuse the per-thread default stream (torch: BufferError), others any stream for
@@ -106,6 +94,15 @@ bool refuses_stream(stream_handle told, device where) noexcept {
 }
 
 }  // namespace
+
+bool tensorflow_says_host(PyObject* x) noexcept {
+  static PyObject* const backing_device = PyUnicode_InternFromString("backing_device");
+  const ref name = ref::steal(PyObject_GetAttr(x, backing_device));
+  const char* text = name && PyUnicode_Check(name.get()) ? PyUnicode_AsUTF8(name.get()) : nullptr;
+  if (text == nullptr) PyErr_Clear();
+  // "/job:localhost/replica:0/task:0/device:CPU:0"
+  return text != nullptr && std::string_view(text).find("/device:CPU:") != std::string_view::npos;
+}
 
 bool lacks_keyword() noexcept {
   PyObject *type, *value, *traceback;
@@ -144,16 +141,9 @@ ref ask_in_order(const dlpack_call& call, stream_handle told, bool caller_orders
   if (capsule || call.where.type != kDLCUDAManaged || lacks_keyword()) return capsule;
   PyErr_Clear();
   streams.producer.handle = *stream_handle::from_protocol(kDLCUDA, 1);
-  offered_keywords offered;
-  offered.add(names().max_version, our_version());
-  return call_dlpack(call.dlpack.get(), call.self.get(), offered, 0);
+  return ask_on_host(call);
 }
 
-ref ask_on_host(const dlpack_call& call) {
-  offered_keywords offered;
-  offered.add(names().max_version, our_version());
-  if (call.forbids_copy) offered.add(names().copy, Py_False);
-  return call_dlpack(call.dlpack.get(), call.self.get(), offered, 0);
-}
+ref ask_on_host(const dlpack_call& call) { return call_dlpack(call, nullptr, false); }
 
 }  // namespace dlpack_bridge::python

@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include <dlpack_bridge/capabilities.hpp>
 #include <dlpack_bridge/python/object.hpp>
 #include <dlpack_bridge/stream_facts.hpp>
 
@@ -15,6 +16,10 @@ struct dlpack_call {
   device where;  ///< where the producer says that its array is
   bool forbids_copy = false;
 };
+
+/// Whether TensorFlow says that its tensor is in host memory. `__dlpack_device__` asks the runtime, which
+/// costs ten times as much.
+bool tensorflow_says_host(PyObject* x) noexcept;
 
 /// Where the producer says its array is; empty with an error set.
 std::optional<device> announced_device(PyObject* method, PyObject* self) noexcept;

@@ -145,8 +145,11 @@ bool describe_by_protocol(inbound& in, const requirements& wanted) {
   const ref dlpack_device = ref::borrow(in.entry->dlpack_device);
   const bool immutable = in.entry->immutable;
 
+  if (in.desc.source == framework::jax && describe_jax_on_host(in)) return true;
   std::optional<device> announced;
-  if (dlpack_device) {
+  if (in.desc.source == framework::tensorflow && tensorflow_says_host(in.object)) {
+    announced = device();
+  } else if (dlpack_device) {
     announced = announced_device(dlpack_device.get(), in.object);
     if (!announced) return in.refuse_producer_error();
     call.where = *announced;
@@ -166,8 +169,8 @@ bool describe_by_protocol(inbound& in, const requirements& wanted) {
   if (!in.capsule || !PyCapsule_CheckExact(in.capsule.get())) return refuse_answer(in, on_gpu);
   describe_capsule(in, immutable);
   if (announced && in.desc.has_device && !agree(*announced, in.desc.view.device())) {
-    in.refuse(why::malformed, "__dlpack_device__ says " + announced->name() +
-                                  " and the capsule says " + in.desc.view.device().name());
+    in.refuse(why::malformed, "the producer announces " + announced->name() +
+                                  " and its capsule says " + in.desc.view.device().name());
   }
   return true;
 }

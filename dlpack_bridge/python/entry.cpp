@@ -137,11 +137,6 @@ report make_report(const exchange_report& e) {
   return out;
 }
 
-bool check_arguments(PyObject* to, PyObject* const* values, PyObject* names) {
-  requirements wanted;
-  return read_keywords("convert", values, names, every_keyword, wanted) && target_of(to) != nullptr;
-}
-
 bool plan_exchange(PyObject* x, PyObject* to, PyObject* const* values, PyObject* names,
                    report& out) {
   requirements wanted;

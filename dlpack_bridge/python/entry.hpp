@@ -36,7 +36,4 @@ report make_report(const exchange_report& e);
 bool plan_exchange(PyObject* x, PyObject* to, PyObject* const* values, PyObject* names,
                    report& out);
 
-/// Checks `to` and keywords as `convert` does, without an array. False with an error set.
-bool check_arguments(PyObject* to, PyObject* const* values, PyObject* names);
-
 }  // namespace dlpack_bridge::python

@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include <dlpack_bridge/python/buffer.hpp>
 #include <dlpack_bridge/python/dtype_object.hpp>
 #include <dlpack_bridge/python/source.hpp>
 
@@ -25,6 +26,16 @@ int read_shape(PyObject* x, extent* out) noexcept {
 }
 
 }  // namespace
+
+bool describe_jax_on_host(inbound& in) {
+  if (!PyObject_CheckBuffer(in.object)) return false;
+  if (describe_lent_buffer(in)) {
+    in.row = &buffer_source;
+    return true;
+  }
+  PyErr_Clear();
+  return false;
+}
 
 bool describe_jax(inbound& in, device where) {
   const int ndim = read_shape(in.object, in.room);

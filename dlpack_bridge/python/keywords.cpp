@@ -1,6 +1,5 @@
 #include <dlpack_bridge/python/keywords.hpp>
 
-#include <array>
 #include <bit>
 
 #include <dlpack_bridge/python/device_object.hpp>
@@ -132,46 +131,34 @@ bool read_stream(PyObject* value, requirements& wanted) noexcept {
   return true;
 }
 
-struct keyword_row {
-  const char* text;
-  bool (*read)(PyObject* value, requirements& wanted) noexcept;
-};
-
-// In the order of keyword.
-// clang-format off
-constexpr keyword_row rows[] = {
-    {"dtype", read_dtype},       {"device", read_device}, {"copy", read_copy},
-    {"detach", read_detach},     {"readonly", read_readonly}, {"order", read_order},
-    {"alignment", read_alignment}, {"stream", read_stream},
-};
-// clang-format on
-
-// Keyword names in calls are interned, so that almost every look-up is a comparison of pointers.
-PyObject* const* interned_names() noexcept {
-  static const auto names = [] {
-    std::array<PyObject*, std::size(rows)> made{};
-    for (std::size_t i = 0; i < made.size(); ++i)
-      made[i] = PyUnicode_InternFromString(rows[i].text);
-    return made;
-  }();
-  return names.data();
+// Both in the order of keyword.
+const keyword_names& names_of_conversions() noexcept {
+  static const keyword_names names{"dtype",    "device", "copy",      "detach",
+                                   "readonly", "order",  "alignment", "stream"};
+  return names;
 }
 
-int row_of(PyObject* name) noexcept {
-  PyObject* const* known = interned_names();
-  for (int i = 0; i < static_cast<int>(std::size(rows)); ++i) {
-    if (known[i] == name) return i;
-  }
-  for (int i = 0; i < static_cast<int>(std::size(rows)); ++i) {
-    if (is_keyword(name, rows[i].text)) return i;
-  }
-  return -1;
-}
+using keyword_reader = bool (*)(PyObject* value, requirements& wanted) noexcept;
+constexpr keyword_reader readers[] = {read_dtype,    read_device, read_copy,      read_detach,
+                                      read_readonly, read_order,  read_alignment, read_stream};
 
 }  // namespace
 
-bool is_keyword(PyObject* name, const char* text) noexcept {
-  return PyUnicode_CompareWithASCIIString(name, text) == 0;
+bool is_keyword(PyObject* value, const char* text) noexcept {
+  return PyUnicode_CompareWithASCIIString(value, text) == 0;
+}
+
+keyword_names::keyword_names(std::initializer_list<const char*> texts) noexcept {
+  for (const char* text : texts) {
+    names_[static_cast<std::size_t>(count_++)] = PyUnicode_InternFromString(text);
+  }
+}
+
+int keyword_names::find_text(PyObject* name) const noexcept {
+  for (int i = 0; i < count_; ++i) {
+    if (PyUnicode_Compare(names_[static_cast<std::size_t>(i)], name) == 0) return i;
+  }
+  return -1;
 }
 
 bool read_copy(PyObject* value, requirements& wanted) noexcept {
@@ -182,17 +169,22 @@ bool read_copy(PyObject* value, requirements& wanted) noexcept {
   return true;
 }
 
+bool read_keyword(const char* function, PyObject* name, PyObject* value, keyword_set allowed,
+                  requirements& wanted) noexcept {
+  const int row = names_of_conversions().find(name);
+  if (row < 0 || !allowed.contains(static_cast<keyword>(row))) {
+    PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function, name);
+    return false;
+  }
+  return readers[row](value, wanted);
+}
+
 bool read_keywords(const char* function, PyObject* const* values, PyObject* names,
                    keyword_set allowed, requirements& wanted) noexcept {
   const Py_ssize_t count = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
   for (Py_ssize_t i = 0; i < count; ++i) {
     PyObject* name = PyTuple_GET_ITEM(names, i);
-    const int row = row_of(name);
-    if (row < 0 || !allowed.contains(static_cast<keyword>(row))) {
-      PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function, name);
-      return false;
-    }
-    if (!rows[row].read(values[i], wanted)) return false;
+    if (!read_keyword(function, name, values[i], allowed, wanted)) return false;
   }
   return true;
 }

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 
 #include <dlpack_bridge/negotiation.hpp>
 #include <dlpack_bridge/python/object.hpp>
@@ -40,10 +43,34 @@ inline constexpr keyword_set every_keyword(keyword::dtype, keyword::device, keyw
 bool read_keywords(const char* function, PyObject* const* values, PyObject* names,
                    keyword_set allowed, requirements& wanted) noexcept;
 
+/// The same for one of them.
+bool read_keyword(const char* function, PyObject* name, PyObject* value, keyword_set allowed,
+                  requirements& wanted) noexcept;
+
 /// Reads `copy=`: None, True or False.
 bool read_copy(PyObject* value, requirements& wanted) noexcept;
 
-/// True when a keyword's name is `text`.
-bool is_keyword(PyObject* name, const char* text) noexcept;
+/// True when a keyword's value is `text`.
+bool is_keyword(PyObject* value, const char* text) noexcept;
+
+/// The names of a function's keywords. Those in calls are interned, so that almost every look-up is a
+/// comparison of pointers. Made once; needs the GIL.
+class keyword_names {
+ public:
+  keyword_names(std::initializer_list<const char*> texts) noexcept;
+  /// The place of `name` among them; -1 when it is none of them.
+  int find(PyObject* name) const noexcept {
+    for (int i = 0; i < count_; ++i) {
+      if (names_[static_cast<std::size_t>(i)] == name) return i;
+    }
+    return find_text(name);
+  }
+
+ private:
+  int find_text(PyObject* name) const noexcept;
+
+  std::array<PyObject*, 8> names_{};
+  int count_ = 0;
+};
 
 }  // namespace dlpack_bridge::python

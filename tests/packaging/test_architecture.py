@@ -33,7 +33,7 @@ ARROWS = {
         CORE,
         PYBIND11,
         TORCH,
-        r"dlpack_bridge/adapters/pybind11\.hpp",
+        r"dlpack_bridge/(adapters/pybind11|python/torch_functions)\.hpp",
         r"(nanobind|tvm/ffi)/.*",
     ],
 }

@@ -205,6 +205,17 @@ def test_every_combination_can_be_consumed_and_released(max_version, copy, dl_de
     assert live() == before
 
 
+def test_keyword_names_that_are_no_literals():
+    """Names in calls are interned mostly, not always."""
+    a = np.arange(3.0)
+    name = str(b"max_version", "ascii")
+    capsule = db.asarray(a).__dlpack__(**{name: (1, 0), str(b"copy", "ascii"): True})
+    assert lab.name(capsule) == "dltensor_versioned"
+    assert address(db.asarray(capsule)) != address(a)
+    with pytest.raises(TypeError, match="max_versio'"):
+        db.asarray(a).__dlpack__(**{name[:-1]: (1, 0)})
+
+
 def test_any_number_of_exports_of_one_array():
     array = six()
     tensors = [torch.from_dlpack(array) for _ in range(20)]

@@ -104,6 +104,86 @@ def test_other_leaves_are_refused_unless_they_shall_be_kept(leaf):
     assert kept["b"][0] is leaf and type(kept["a"]) is torch.Tensor
 
 
+def test_the_error_names_the_place_through_every_container():
+    leaf = 3
+    tree = {"a": [np.zeros(1), Point(np.zeros(1), Batch(np.zeros(1), (np.zeros(1), {7: leaf})))]}
+    with pytest.raises(db.NotAnArrayError) as caught:
+        db.convert_tree(tree, "torch")
+    assert str(caught.value).startswith("tree['a'][1].y.labels[1][7] is no array but int; ")
+    with pytest.raises(db.NotAnArrayError, match="^tree is no array but int; "):
+        db.convert_tree(leaf, "torch")
+    with pytest.raises(db.NotAnArrayError, match=r"^tree\['k'\] is no array but list_iterator; "):
+        db.convert_tree(collections.OrderedDict(k=iter([])), "torch")
+
+
+def test_a_structure_that_contains_itself_is_a_recursion_error():
+    for tree in ([], {}):
+        if tree == []:
+            tree.append(tree)
+        else:
+            tree["again"] = tree
+        with pytest.raises(RecursionError):
+            db.convert_tree(tree, "torch")
+
+
+def test_a_producer_that_changes_the_structure_does_not_change_the_result():
+    class Meddler(Producer):
+        def __dlpack__(self, **keywords):
+            container.clear()
+            return super().__dlpack__(**keywords)
+
+    container = [Meddler(export([1.0])), np.zeros(2), np.zeros(3)]
+    result = db.convert_tree(container, "numpy")
+    assert [leaf.shape for leaf in result] == [(1,), (2,), (3,)] and container == []
+    container = {"a": Meddler(export([1.0])), "b": np.zeros(2)}
+    result = db.convert_tree(container, "numpy")
+    assert {key: leaf.shape for key, leaf in result.items()} == {"a": (1,), "b": (2,)}
+
+
+def test_a_field_without_a_value_stays_without_one():
+    batch = Batch(np.zeros(2), None)
+    del batch.labels
+    result = db.convert_tree(batch, "torch")
+    assert type(result.inputs) is torch.Tensor and not hasattr(result, "labels")
+
+
+def test_an_error_of_a_field_passes_through():
+    @dataclasses.dataclass
+    class Failing:
+        data: object
+
+        def __getattribute__(self, name):
+            if name == "data":
+                raise ZeroDivisionError
+            return super().__getattribute__(name)
+
+    made = Failing.__new__(Failing)
+    with pytest.raises(ZeroDivisionError):
+        db.convert_tree(made, "torch")
+
+
+def test_subclasses_of_dict_are_kept_and_converted():
+    grown = collections.defaultdict(list, a=np.arange(3.0))
+    result = db.convert_tree(grown, "torch")
+    assert type(result) is collections.defaultdict and result.default_factory is list
+    assert type(result["a"]) is torch.Tensor and result["new"] == []
+    assert type(grown["a"]) is np.ndarray
+    ordered = collections.OrderedDict(b=np.zeros(1), a=np.zeros(1))
+    result = db.convert_tree(ordered, "torch")
+    assert type(result) is collections.OrderedDict and list(result) == ["b", "a"]
+
+
+@pytest.mark.parametrize("arguments", [(), ([],), ([], "torch", "keep")])
+def test_tree_and_target_are_the_positional_arguments(arguments):
+    with pytest.raises(TypeError, match="2 positional arguments"):
+        db.convert_tree(*arguments)
+
+
+def test_a_wrong_keyword_is_named_as_one_of_convert_tree():
+    with pytest.raises(TypeError, match=r"convert_tree\(\) got an unexpected .*'foo'"):
+        db.convert_tree([], "torch", leaves="keep", foo=1)
+
+
 def test_kept_leaves_do_not_hide_refusals():
     with refuses("dtype"):
         db.convert_tree([np.array([None])], "torch", leaves="keep")

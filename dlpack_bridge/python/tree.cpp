@@ -1,0 +1,218 @@
+// convert_tree: every array in a structure of dicts, lists, tuples, namedtuples and dataclasses.
+
+#include <dlpack_bridge/python/tree.hpp>
+
+#include <dlpack_bridge/python/keywords.hpp>
+#include <dlpack_bridge/python/process_state.hpp>
+#include <dlpack_bridge/python/source.hpp>
+#include <dlpack_bridge/python/target.hpp>
+
+namespace dlpack_bridge::python {
+namespace {
+
+// Where a node is, from itself up to the root: on the stack, and read only for an error.
+struct place {
+  enum class step : std::uint8_t { root, item, key, field };
+
+  const place* above = nullptr;
+  step kind = step::root;
+  PyObject* name = nullptr;  // the key or the field, borrowed
+  Py_ssize_t index = 0;
+};
+
+// "tree['a'][3].x"; empty with an error set.
+ref path_of(const place& at) noexcept {
+  if (at.kind == place::step::root) return ref::steal(PyUnicode_FromString("tree"));
+  const ref above = path_of(*at.above);
+  if (!above) return {};
+  if (at.kind == place::step::item) {
+    return ref::steal(PyUnicode_FromFormat("%U[%zd]", above.get(), at.index));
+  }
+  const char* format = at.kind == place::step::key ? "%U[%R]" : "%U.%S";
+  return ref::steal(PyUnicode_FromFormat(format, above.get(), at.name));
+}
+
+PyObject* type_of(PyObject* x) noexcept { return reinterpret_cast<PyObject*>(Py_TYPE(x)); }
+
+ref call_of_module(const char* module, const char* function, PyObject* x) noexcept {
+  const ref imported = ref::steal(PyImport_ImportModule(module));
+  if (!imported) return {};
+  return ref::steal(PyObject_CallMethod(imported.get(), function, "(O)", x));
+}
+
+// A shallow copy: it keeps what a subclass carries, such as a default factory.
+ref copy_of(PyObject* x) noexcept { return call_of_module("copy", "copy", x); }
+
+bool is_namedtuple(PyObject* x) noexcept {
+  static PyObject* const fields = PyUnicode_InternFromString("_fields");
+  return PyTuple_Check(x) && !PyTuple_CheckExact(x) &&
+         type_attribute(Py_TYPE(x), fields) != nullptr;
+}
+
+bool is_dataclass(PyObject* x) noexcept {
+  static PyObject* const fields = PyUnicode_InternFromString("__dataclass_fields__");
+  return type_attribute(Py_TYPE(x), fields) != nullptr;
+}
+
+// The walk. Every function gives a new reference, or nothing with an error set. Containers are copied
+// first and their values replaced in the copy: converting runs foreign code, which may change them.
+class tree_walk {
+ public:
+  tree_walk(const target_row& row, const requirements& wanted, bool keeps_leaves) noexcept
+      : row_(row), wanted_(wanted), keeps_leaves_(keeps_leaves) {}
+
+  ref convert_node(PyObject* x, const place& at) const noexcept {
+    if (PyDict_Check(x) || is_namedtuple(x)) return convert_container(x, at);
+    if (entry_of(Py_TYPE(x)) != nullptr) return ref::steal(convert(x, row_, wanted_));
+    if (PyErr_Occurred()) return {};
+    if (PyList_Check(x) || PyTuple_Check(x) || is_dataclass(x)) return convert_container(x, at);
+    return keeps_leaves_ ? ref::borrow(x) : refuse_leaf(x, at);
+  }
+
+ private:
+  ref convert_container(PyObject* x, const place& at) const noexcept {
+    if (Py_EnterRecursiveCall(" in convert_tree") != 0) return {};
+    ref made = PyDict_Check(x)                       ? convert_dict(x, at)
+               : is_namedtuple(x)                    ? convert_namedtuple(x, at)
+               : PyList_Check(x) || PyTuple_Check(x) ? convert_sequence(x, at)
+                                                     : convert_dataclass(x, at);
+    Py_LeaveRecursiveCall();
+    return made;
+  }
+
+  ref convert_dict(PyObject* x, const place& at) const noexcept {
+    ref values = ref::steal(PyDict_CheckExact(x) ? PyDict_Copy(x) : PyDict_New());
+    if (!values) return {};
+    if (!PyDict_CheckExact(x)) {
+      const ref items = ref::steal(PyMapping_Items(x));
+      if (!items || PyDict_MergeFromSeq2(values.get(), items.get(), 1) != 0) return {};
+    }
+    PyObject *key, *value;
+    for (Py_ssize_t next = 0; PyDict_Next(values.get(), &next, &key, &value) != 0;) {
+      const ref made = convert_node(value, {&at, place::step::key, key});
+      if (!made || PyDict_SetItem(values.get(), key, made.get()) != 0) return {};
+    }
+    if (PyDict_CheckExact(x)) return values;
+    ref made = copy_of(x);
+    const ref done =
+        made ? ref::steal(PyObject_CallMethod(made.get(), "update", "(O)", values.get())) : ref();
+    return done ? std::move(made) : ref();
+  }
+
+  ref convert_sequence(PyObject* x, const place& at) const noexcept {
+    ref values = ref::steal(PySequence_List(x));
+    if (!values) return {};
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(values.get()); ++i) {
+      PyObject* const value = PyList_GET_ITEM(values.get(), i);
+      ref made = convert_node(value, {&at, place::step::item, nullptr, i});
+      if (!made || PyList_SetItem(values.get(), i, made.release()) != 0) return {};
+    }
+    if (PyList_CheckExact(x)) return values;
+    if (PyTuple_CheckExact(x)) return ref::steal(PyList_AsTuple(values.get()));
+    if (PyTuple_Check(x)) return ref::steal(PyObject_CallOneArg(type_of(x), values.get()));
+    ref made = copy_of(x);
+    const ref everything = ref::steal(PySlice_New(nullptr, nullptr, nullptr));
+    const bool done =
+        made && everything && PyObject_SetItem(made.get(), everything.get(), values.get()) == 0;
+    return done ? std::move(made) : ref();
+  }
+
+  ref convert_namedtuple(PyObject* x, const place& at) const noexcept {
+    const ref fields = ref::steal(PyObject_GetAttrString(x, "_fields"));
+    ref values = fields ? ref::steal(PySequence_List(fields.get())) : ref();
+    if (!values) return {};
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(values.get()); ++i) {
+      PyObject* const field = PyList_GET_ITEM(values.get(), i);
+      const ref value = ref::steal(PyObject_GetAttr(x, field));
+      ref made = value ? convert_node(value.get(), {&at, place::step::field, field}) : ref();
+      if (!made || PyList_SetItem(values.get(), i, made.release()) != 0) return {};
+    }
+    return ref::steal(PyObject_CallMethod(type_of(x), "_make", "(O)", values.get()));
+  }
+
+  // Fields without a value stay without one, and a frozen class is no obstacle.
+  ref convert_dataclass(PyObject* x, const place& at) const noexcept {
+    const ref fields = call_of_module("dataclasses", "fields", x);
+    ref made = fields ? copy_of(x) : ref();
+    const Py_ssize_t count = made ? PyTuple_GET_SIZE(fields.get()) : 0;
+    for (Py_ssize_t i = 0; i < count; ++i) {
+      const ref field =
+          ref::steal(PyObject_GetAttrString(PyTuple_GET_ITEM(fields.get(), i), "name"));
+      const ref value = field ? ref::steal(PyObject_GetAttr(x, field.get())) : ref();
+      if (!value) {
+        if (!field || !PyErr_ExceptionMatches(PyExc_AttributeError)) return {};
+        PyErr_Clear();
+        continue;
+      }
+      const ref leaf = convert_node(value.get(), {&at, place::step::field, field.get()});
+      if (!leaf || PyObject_GenericSetAttr(made.get(), field.get(), leaf.get()) != 0) return {};
+    }
+    return made;
+  }
+
+  ref refuse_leaf(PyObject* x, const place& at) const noexcept {
+    const ref path = path_of(at);
+    const ref name = path ? ref::steal(PyObject_GetAttrString(type_of(x), "__name__")) : ref();
+    if (name) {
+      PyErr_Format(state().not_an_array_error,
+                   "%U is no array but %S; pass leaves=\"keep\" to leave such leaves as they are",
+                   path.get(), name.get());
+    }
+    return {};
+  }
+
+  const target_row& row_;
+  const requirements& wanted_;
+  bool keeps_leaves_;
+};
+
+bool read_leaves(PyObject* value, bool& keeps_leaves) noexcept {
+  if (PyUnicode_Check(value)) {
+    keeps_leaves = is_keyword(value, "keep");
+    if (keeps_leaves || is_keyword(value, "refuse")) return true;
+  }
+  PyErr_Format(PyExc_ValueError, "leaves is \"refuse\" or \"keep\", got %R", value);
+  return false;
+}
+
+PyObject* convert_tree(PyObject*, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+  if (count != 2) {
+    PyErr_Format(PyExc_TypeError, "convert_tree() takes 2 positional arguments but %zd were given",
+                 count);
+    return nullptr;
+  }
+  static const keyword_names own{"leaves"};
+  requirements wanted;
+  bool keeps_leaves = false;
+  const Py_ssize_t keywords = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
+  for (Py_ssize_t i = 0; i < keywords; ++i) {
+    PyObject* const name = PyTuple_GET_ITEM(names, i);
+    PyObject* const value = args[count + i];
+    const bool read = own.find(name) == 0
+                          ? read_leaves(value, keeps_leaves)
+                          : read_keyword("convert_tree", name, value, every_keyword, wanted);
+    if (!read) return nullptr;
+  }
+  // Also for a tree without arrays: a wrong target is an error.
+  const target_row* row = target_of(args[1]);
+  if (row == nullptr) return nullptr;
+  return tree_walk(*row, wanted, keeps_leaves).convert_node(args[0], {}).release();
+}
+
+PyMethodDef methods[] = {
+    {"convert_tree", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(convert_tree)),
+     METH_FASTCALL | METH_KEYWORDS,
+     "convert_tree(tree, to, /, *, leaves=\"refuse\", dtype=None, device=None, copy=None, "
+     "detach=False, readonly=\"copy\", order=None, alignment=None, stream=None)\n--\n\n"
+     "Convert every array in a structure of dicts, lists, tuples, namedtuples and dataclasses.\n\n"
+     "The structure is rebuilt with the same types; the arrays go the road of ``convert(x, to, "
+     "...)``.\nOther leaves are refused with NotAnArrayError, which names their place, unless "
+     "``leaves=\"keep\"``.\nOwnership, streams and the GIL are those of ``convert``.\n\n"
+     "Errors: those of ``convert``; ValueError for another value of ``leaves``."},
+    {nullptr, nullptr, 0, nullptr}};
+
+}  // namespace
+
+PyMethodDef* tree_methods() noexcept { return methods; }
+
+}  // namespace dlpack_bridge::python
