@@ -40,6 +40,7 @@ set(dlpack_bridge_core_internal_headers
     copy_stream.hpp
     copy_threads.hpp
     copy_transpose.hpp
+    host_memory.hpp
     negotiation_streams.hpp)
 set(dlpack_bridge_core_sources
     array_form.cpp
@@ -62,6 +63,7 @@ set(dlpack_bridge_core_sources
     element_types.cpp
     error.cpp
     exchange.cpp
+    host_memory.cpp
     layout.cpp
     managed_tensor.cpp
     negotiation.cpp
@@ -244,6 +246,7 @@ set(dlpack_bridge_test_stems
     element_types
     error
     exchange
+    host_memory
     layout
     managed_tensor
     negotiation

@@ -23,7 +23,7 @@ namespace {
 
 using namespace detail;
 
-/// A thread takes some ten microseconds to wake, in which it could copy 100 KB.
+/// Read and written. A thread takes some ten microseconds to wake, in which 100 KB could be copied.
 constexpr extent bytes_worth_threads = extent{1} << 20;
 constexpr extent bytes_of_a_part = extent{1} << 18;
 
@@ -66,7 +66,8 @@ strided_block block_of(const copy_plan& plan, int row_axis) noexcept {
 template <class Work>
 void for_each_block(const copy_plan& plan, int row_axis, const Work& work) {
   strided_block block = block_of(plan, row_axis);
-  std::array<extent, copy_plan::most_axes> index{};
+  std::array<extent, copy_plan::most_axes> index;
+  std::fill_n(index.begin(), plan.size, extent{0});
   while (true) {
     work(block);
     int axis = plan.size - 1;
@@ -103,7 +104,7 @@ bool is_worth_streaming(const strided_block& shape, extent count, extent from_si
 }
 
 /// Copies a planned array along a road, with threads where it is large.
-void run(copy_plan plan, const road& way, extent from_size, extent to_size) {
+void run(copy_plan& plan, const road& way, extent from_size, extent to_size) {
   const int row_axis = row_axis_of(plan);
   if (row_axis >= 0 && is_transposed(block_of(plan, row_axis))) {
     turn_source_forward(plan, plan.axes[row_axis]);
@@ -119,7 +120,7 @@ void run(copy_plan plan, const road& way, extent from_size, extent to_size) {
     copy_block.finish();
   };
 
-  const extent bytes = count * std::max(from_size, to_size);
+  const extent bytes = count * (from_size + to_size);
   const int threads = bytes < bytes_worth_threads || plan.size == 0 ? 1 : copy_threads();
   if (threads == 1) return copy_plan_part(plan);
   const extent wanted = std::min<extent>(bytes / bytes_of_a_part, 8 * extent{threads});

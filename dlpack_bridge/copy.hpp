@@ -39,8 +39,9 @@ bool can_copy(dtype from, dtype to) noexcept;
 /// From float8, as in ml_dtypes, NaN gives 0 and infinities give the limits of the target.
 ///
 /// Results do not depend on the rounding mode or on flushed subnormals of the calling thread. Does
-/// not touch Python, needs no GIL, and allocates nothing. From a megabyte on other threads help (see
-/// copy_threads.hpp). Precondition: `can_copy`, the memory does not overlap.
+/// not touch Python, needs no GIL, and allocates nothing. From a megabyte on, read and written taken
+/// together, other threads help (see copy_threads.hpp). Precondition: `can_copy`, the memory does not
+/// overlap.
 void copy(const extent* shape, std::int32_t ndim, const strided_memory& from,
           const strided_memory& to, element_change change = {});
 

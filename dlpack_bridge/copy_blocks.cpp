@@ -5,11 +5,19 @@
 
 #include <dlpack_bridge/copy_stream.hpp>
 
+// Blocks are made field by field and read at once. Read in pairs, as GCC would have it, they wait
+// until all that was stored before them has left for the cache: as long as a small tile takes.
+#if defined(__OPTIMIZE__) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-tree-slp-vectorize")
+#endif
+
 namespace dlpack_bridge::detail {
 namespace {
 
 /// A buffer of one tile; the four that a conversion may need fit the first-level cache.
 constexpr extent buffer_bytes = 12288;
+/// Of a gathered tile that needs no other buffer.
+constexpr extent lone_buffer_bytes = 2 * buffer_bytes;
 
 /// A transposed tile reads whole cache lines and writes two at a time, of at least so many rows and
 /// columns. Where the lines are at hand a wider one saves work; where they are not, fewer pages do.
@@ -30,8 +38,20 @@ constexpr extent lanes = 4;
 constexpr extent piece_bytes = 512;
 constexpr extent pieces_of_a_lane = 8;
 
+/// Where a first-level cache cannot hold what is written, the lines are asked for so far ahead.
+constexpr extent worth_announcing = 32768;
+constexpr extent bytes_announced = 1024;
+
+/// A store waits for a line that is not at hand, and all stores after it wait too.
+void announce_writes(std::byte* to, extent bytes) noexcept {
+  for (extent i = 0; i < bytes; i += cache_line) __builtin_prefetch(to + i, 1);
+}
+
 struct alignas(64) buffer {
   std::byte bytes[buffer_bytes];
+};
+struct alignas(64) lone_buffer {
+  std::byte bytes[lone_buffer_bytes];
 };
 
 extent place_in_line(const std::byte* p) noexcept {
@@ -46,12 +66,27 @@ extent elements_to_next_line(const std::byte* p, extent itemsize) noexcept {
 
 strided_block part_of(const strided_block& block, extent row, extent rows, extent column,
                       extent columns) noexcept {
-  strided_block part = block;
-  part.from += row * block.from_row + column * block.from_step;
-  part.to += row * block.to_row + column * block.to_step;
-  part.rows = rows;
-  part.count = columns;
-  return part;
+  return {.from = block.from + row * block.from_row + column * block.from_step,
+          .to = block.to + row * block.to_row + column * block.to_step,
+          .rows = rows,
+          .count = columns,
+          .from_row = block.from_row,
+          .from_step = block.from_step,
+          .to_row = block.to_row,
+          .to_step = block.to_step};
+}
+
+/// A tile whose elements were brought to a buffer.
+strided_block moved(const strided_block& tile, const std::byte* from, extent from_row,
+                    extent from_step) noexcept {
+  return {.from = from,
+          .to = tile.to,
+          .rows = tile.rows,
+          .count = tile.count,
+          .from_row = from_row,
+          .from_step = from_step,
+          .to_row = tile.to_row,
+          .to_step = tile.to_step};
 }
 
 }  // namespace
@@ -71,9 +106,14 @@ block_copier::block_copier(const road& way, extent from_itemsize, extent to_item
 }
 
 void block_copier::choose_tile(const strided_block& shape) noexcept {
+  tile_rows_ = shape.rows;
+  tile_columns_ = shape.count;
+  if (steps_ == 0 && !streaming_ && !transposed_) return;  // no buffer that could be too small
   const extent elements = std::max<extent>(buffer_bytes / std::max(from_size_, to_size_), 1);
   if (transposed_) {
-    choose_transposed_tile(shape, elements);
+    // Then nothing is scattered.
+    const bool direct = !streaming_ && shape.to_step == to_size_ && shape.count >= short_row;
+    choose_transposed_tile(shape, direct ? lone_buffer_bytes / from_size_ : elements);
   } else {
     tile_columns_ = std::min(shape.count, elements / 2);
     tile_rows_ = elements / 2 / tile_columns_;
@@ -137,7 +177,8 @@ void block_copier::finish() const noexcept {
 /// for the next.
 void block_copier::copy_transposed(const strided_block& block) const {
   extent columns = tile_columns_;
-  if (streaming_ && overlap_ == 0 && columns < block.count) {
+  const bool in_parts = columns < block.count || (!streaming_ && block.count >= fewest_columns);
+  if (block.to_row % cache_line == 0 && in_parts) {
     const extent head = elements_to_next_line(block.to, to_size_);
     if (head > 0) columns = std::min(head, columns);
   }
@@ -233,23 +274,23 @@ void block_copier::stream_piece(const strided_block& row, extent first, extent c
 
 /// Brings the elements of a tile side by side.
 void block_copier::gather(const strided_block& tile, std::byte* to) const {
-  strided_block in = tile;
-  in.to = to;
-  in.to_step = from_size_;
-  in.to_row = tile.count * from_size_;
-  gatherer_(in, from_size_);
+  gatherer_({.from = tile.from,
+             .to = to,
+             .rows = tile.rows,
+             .count = tile.count,
+             .from_row = tile.from_row,
+             .from_step = tile.from_step,
+             .to_row = tile.count * from_size_,
+             .to_step = from_size_},
+            from_size_);
 }
 
 void block_copier::copy_tile(const strided_block& tile) const {
   if (!gather_) return convert(tile);
   if (steps_ == 0 && !streaming_) return gatherer_(tile, from_size_);
-  buffer gathered;
+  lone_buffer gathered;
   gather(tile, gathered.bytes);
-  strided_block out = tile;
-  out.from = gathered.bytes;
-  out.from_step = from_size_;
-  out.from_row = tile.count * from_size_;
-  convert(out);
+  convert(moved(tile, gathered.bytes, tile.count * from_size_, from_size_));
 }
 
 /// From elements that lie side by side in each row.
@@ -257,19 +298,16 @@ void block_copier::convert(const strided_block& tile) const {
   if (steps_ == 0) return put(tile);
   const bool direct = !scatter_ && !streaming_;
   buffer converted;
-  strided_block out = tile;
-  out.from = direct ? tile.to : converted.bytes;
-  out.from_step = to_size_;
-  out.from_row = direct ? tile.to_row : tile.count * to_size_;
   std::byte* const result = direct ? tile.to : converted.bytes;
-  if (tile.from_row == tile.count * from_size_ && out.from_row == tile.count * to_size_) {
+  const extent result_row = direct ? tile.to_row : tile.count * to_size_;
+  if (tile.from_row == tile.count * from_size_ && result_row == tile.count * to_size_) {
     convert_run(tile.from, result, tile.rows * tile.count);
   } else {
     for (extent row = 0; row < tile.rows; ++row) {
-      convert_run(tile.from + row * tile.from_row, result + row * out.from_row, tile.count);
+      convert_run(tile.from + row * tile.from_row, result + row * result_row, tile.count);
     }
   }
-  if (!direct) put(out);
+  if (!direct) put(moved(tile, converted.bytes, result_row, to_size_));
 }
 
 /// Takes a converted tile to where it belongs.
@@ -284,14 +322,29 @@ void block_copier::put(const strided_block& out) const {
 }
 
 void block_copier::convert_run(const std::byte* from, std::byte* to, extent count) const {
-  if (steps_ == 1) {
+  if (steps_ > 1) return convert_in_steps(from, to, count);
+  const auto apply = [&](extent run) {
+    kernels_[0](from, to, static_cast<std::size_t>(run * units_[0]));
+    from += run * from_size_;
+    to += run * to_size_;
+    count -= run;
+  };
+  if (count >= worth_aligning) {
     // Vectors that straddle cache lines take twice as long to store.
-    extent head = 0;
-    if (count >= worth_aligning) head = elements_to_next_line(to, to_size_);
-    if (head > 0) kernels_[0](from, to, static_cast<std::size_t>(head * units_[0]));
-    return kernels_[0](from + head * from_size_, to + head * to_size_,
-                       static_cast<std::size_t>((count - head) * units_[0]));
+    if (const extent head = elements_to_next_line(to, to_size_); head > 0) apply(head);
+    if (to_size_ >= from_size_ && count * to_size_ >= worth_announcing) {
+      const extent run = bytes_announced / to_size_;
+      announce_writes(to, bytes_announced);
+      while (count > 2 * run) {
+        announce_writes(to + bytes_announced, bytes_announced);
+        apply(run);
+      }
+    }
   }
+  apply(count);
+}
+
+void block_copier::convert_in_steps(const std::byte* from, std::byte* to, extent count) const {
   constexpr extent run = buffer_bytes / 16;  // no element on the way is larger
   buffer between[2];
   for (extent done = 0; done < count; done += run) {

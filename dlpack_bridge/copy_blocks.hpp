@@ -40,6 +40,7 @@ class block_copier {
   void put(const strided_block& out) const;
   void convert(const strided_block& tile) const;
   void convert_run(const std::byte* from, std::byte* to, extent count) const;
+  void convert_in_steps(const std::byte* from, std::byte* to, extent count) const;
 
   std::array<kernel, road::most_steps> kernels_{};
   std::array<extent, road::most_steps> units_{};

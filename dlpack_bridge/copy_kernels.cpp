@@ -63,6 +63,13 @@ template <class Op>
   each<Op>(from, to, count);
 }
 
+/// Asks for a line of the source ahead of its turn, which may be past its end.
+[[gnu::always_inline]] inline void announce_reads(const void* at) {
+  constexpr std::uintptr_t ahead = 1024;
+  const std::uintptr_t address = reinterpret_cast<std::uintptr_t>(at) + ahead;
+  __builtin_prefetch(reinterpret_cast<const void*>(address));
+}
+
 // ---- conversions that the processor has instructions for -----------------------------------------
 // They round as ours but treat NaNs in another way: a group with a NaN in it goes ours.
 
@@ -72,6 +79,7 @@ template <>
   const auto* in = static_cast<const float*>(from);
   auto* out = static_cast<std::uint16_t*>(to);
   for (; count >= 16; count -= 16, in += 16, out += 16) {
+    announce_reads(in);
     const __m256 a = _mm256_loadu_ps(in), b = _mm256_loadu_ps(in + 8);
     if (_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_UNORD_Q)) != 0) [[unlikely]] {
       each<single_to_half>(in, out, 16);
@@ -123,6 +131,39 @@ template <>
     _mm512_storeu_ps(out, _mm512_maskz_cvtph_ps(0xffff, x));
   }
   each<half_to_single>(in, out, count);
+}
+
+/// Reads each number once, which the vectorised loop does three times.
+template <>
+[[gnu::target(DLPACK_BRIDGE_AVX512)]] void avx512_kernel<single_to_bfloat>(const void* from,
+                                                                           void* to,
+                                                                           std::size_t count) {
+  const auto* in = static_cast<const float*>(from);
+  auto* out = static_cast<std::uint16_t*>(to);
+  constexpr __mmask16 all =
+      0xffff;  // the forms without a mask warn of uninitialized values in GCC 12
+  const __m512i one = _mm512_set1_epi32(1), half = _mm512_set1_epi32(0x7fff);
+  for (; count >= 32; count -= 32, in += 32, out += 32) {
+    announce_reads(in);
+    announce_reads(in + 16);
+    const __m512 a = _mm512_loadu_ps(in), b = _mm512_loadu_ps(in + 16);
+    if (_mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q) != 0) [[unlikely]] {
+      each<single_to_bfloat>(in, out, 32);
+      continue;
+    }
+    __m512i low = _mm512_castps_si512(a), high = _mm512_castps_si512(b);
+    const __m512i low_odd = _mm512_and_si512(_mm512_maskz_srli_epi32(all, low, 16), one);
+    const __m512i high_odd = _mm512_and_si512(_mm512_maskz_srli_epi32(all, high, 16), one);
+    low = _mm512_add_epi32(_mm512_add_epi32(low, half), low_odd);
+    high = _mm512_add_epi32(_mm512_add_epi32(high, half), high_odd);
+    const __m256i low_bits =
+        _mm512_maskz_cvtepi32_epi16(all, _mm512_maskz_srli_epi32(all, low, 16));
+    const __m256i high_bits =
+        _mm512_maskz_cvtepi32_epi16(all, _mm512_maskz_srli_epi32(all, high, 16));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), low_bits);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 16), high_bits);
+  }
+  each<single_to_bfloat>(in, out, count);
 }
 
 struct to_odd_single : operation<double, float> {

@@ -202,6 +202,8 @@ void add_changes(road& out, dtype type, element_change change) {
 road road_between(dtype from, dtype to, element_change change) {
   road out;
   out.from = from;
+  const bool changes = change.swap_bytes || change.conjugate || change.negate;
+  if (from == to && !changes) return out;
   const id source = id_of(from), target = id_of(to);
   const bool only_real = is_complex(source) && !is_complex(target) && target != id::boolean;
   if (only_real) out.from = dtype_of(part_of(source));

@@ -9,8 +9,9 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <mutex>
-#include <system_error>
+#include <new>
 #include <thread>
 
 #ifdef __unix__
@@ -183,8 +184,8 @@ class thread_pool {
     for (; running_ < wanted; ++running_) {
       try {
         threads_[running_] = std::thread([this, helper = running_ + 1] { serve(helper); });
-      } catch (const std::system_error&) {
-        return;  // fewer, then
+      } catch (const std::exception&) {
+        return;  // no thread or no memory for it: fewer, then
       }
     }
   }
@@ -237,14 +238,16 @@ const struct retirement {
   }
 } at_exit;
 
-thread_pool& pool_of_this_process() {
+/// Null where there is no memory for one.
+thread_pool* pool_of_this_process() noexcept {
   thread_pool* pool = current_pool.load(std::memory_order_acquire);
   const int process = this_process();
-  if (pool != nullptr && pool->process() == process) return *pool;
-  auto* const fresh = new thread_pool(process);
-  if (current_pool.compare_exchange_strong(pool, fresh, std::memory_order_acq_rel)) return *fresh;
+  if (pool != nullptr && pool->process() == process) return pool;
+  auto* const fresh = new (std::nothrow) thread_pool(process);
+  if (fresh == nullptr) return nullptr;
+  if (current_pool.compare_exchange_strong(pool, fresh, std::memory_order_acq_rel)) return fresh;
   delete fresh;  // another thread was faster
-  return *pool;
+  return pool;
 }
 
 }  // namespace
@@ -260,8 +263,9 @@ void run_parts(std::int64_t parts, int threads, part_function function) {
   const auto helpers =
       std::clamp<std::int64_t>(std::min<std::int64_t>(threads, parts) - 1, 0, most_threads - 1);
   job work(parts, static_cast<int>(helpers), function);
-  if (helpers == 0) return work.work(0);
-  pool_of_this_process().run(work);
+  thread_pool* const pool = helpers == 0 ? nullptr : pool_of_this_process();
+  if (pool == nullptr) return work.work(0);
+  pool->run(work);
 }
 
 }  // namespace dlpack_bridge::detail

@@ -2,17 +2,18 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <new>
+
+#include <dlpack_bridge/host_memory.hpp>
+#include <dlpack_bridge/managed_tensor.hpp>
 
 namespace dlpack_bridge {
 namespace {
 
 backend_memory allocate_host(std::int64_t nbytes, std::int64_t alignment, device, stream_handle) {
-  const auto unit = static_cast<std::size_t>(std::max<std::int64_t>(alignment, 64));
+  const auto unit = static_cast<std::size_t>(std::max(alignment, default_alignment));
   const auto bytes = static_cast<std::size_t>(std::max<std::int64_t>(nbytes, 1));
-  void* data = std::aligned_alloc(unit, (bytes + unit - 1) / unit * unit);
-  if (data == nullptr) throw std::bad_alloc();
-  return {data, owner(data, [](void* memory) noexcept { std::free(memory); }), {}};
+  const detail::host_memory memory = detail::allocate_host_memory(0, bytes, unit);
+  return {memory.elements, owner(memory.start, [](void* m) noexcept { std::free(m); }), {}};
 }
 
 bool copy_host(const copy_job& job) {

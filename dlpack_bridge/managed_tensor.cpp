@@ -7,6 +7,7 @@
 
 #include <dlpack_bridge/array_axes.hpp>
 #include <dlpack_bridge/error.hpp>
+#include <dlpack_bridge/host_memory.hpp>
 #include <dlpack_bridge/version.hpp>
 
 namespace dlpack_bridge {
@@ -138,14 +139,12 @@ managed_tensor make_tensor(const extent_list& shape, dtype type, std::int64_t al
     throw std::invalid_argument("make_tensor: alignment is not a power of two");
   }
   const auto unit = static_cast<std::size_t>(std::max(alignment, default_alignment));
-  const auto round_up = [unit](std::size_t n) { return (n + unit - 1) / unit * unit; };
-  const std::size_t head = round_up(block::bytes(static_cast<std::int32_t>(shape.size())));
+  const std::size_t head = block::bytes(static_cast<std::int32_t>(shape.size()));
   const auto elements = static_cast<std::size_t>(dense_bytes(*count, type));
-  void* memory = std::aligned_alloc(unit, round_up(head + elements));
-  if (memory == nullptr) throw std::bad_alloc();
-  const tensor_view view(static_cast<std::byte*>(memory) + head, shape.data(), nullptr,
+  const detail::host_memory memory = detail::allocate_host_memory(head, elements, unit);
+  const tensor_view view(memory.elements, shape.data(), nullptr,
                          static_cast<std::int32_t>(shape.size()), type);
-  auto* made = new (memory) block(view, owner(), 0);
+  auto* made = new (memory.start) block(view, owner(), 0);
   return managed_tensor::adopt(&made->versioned);
 }
 

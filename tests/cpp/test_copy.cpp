@@ -581,7 +581,9 @@ TEST_CASE("elements of every size are moved between all layouts of all shapes", 
 }
 
 TEST_CASE("conversions of long, short, narrow and wide blocks agree", "[copy]") {
-  const extents shapes[] = {{3000}, {3, 300}, {300, 3}, {70, 65}, {700, 2}, {17, 100}};
+  // The last ones fill the buffers of a tile.
+  const extents shapes[] = {{3000},    {3, 300},  {300, 3},  {70, 65},  {700, 2},
+                            {17, 100}, {3, 9000}, {7, 1100}, {2500, 3}, {130, 16}};
   const std::array<dtype, 2> pairs[] = {{uint8, float32},
                                         {float32, uint8},
                                         {float64, float16},
@@ -691,6 +693,7 @@ TEST_CASE("large copies are right at every alignment", "[copy]") {
     check_large<float, float>(1, 5'000'003, false, offset);
     check_large<float, float>(1501, 1499, true, offset);
     check_large<float, float>(1024, 1040, true, offset);
+    check_large<float, float>(128, 144, true, offset);
   }
 }
 
@@ -699,6 +702,9 @@ TEST_CASE("large conversions are right", "[copy]") {
   check_large<double, float>(3, 1'500'001, false, 3);
   check_large<std::uint8_t, float>(1501, 1499, true);
   check_large<double, std::uint8_t>(2001, 1499, true, 1);
+  check_large<std::uint8_t, double>(1, 300'001, false, 8);
+  check_large<float, double>(90, 91, true, 8);
+  check_large<float, double>(128, 128, true, 8);
   check_large<std::uint16_t, std::uint16_t>(2000, 1003, true, 2);
 }
 

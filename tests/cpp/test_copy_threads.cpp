@@ -13,6 +13,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "failing_allocations.hpp"
 #include <dlpack_bridge/copy.hpp>
 #include <dlpack_bridge/copy_threads.hpp>
 
@@ -130,4 +131,17 @@ TEST_CASE("a child that is made while others copy copies too", "[copy]") {
   busy.join();
   CHECK(failed == 0);
 }
+
+#ifdef DLPACK_BRIDGE_FAILING_ALLOCATIONS
+TEST_CASE("where there is no memory for threads one does the work", "[copy]") {
+  for (int number = 0; number < 2; ++number) {
+    CHECK(in_child([&] {  // which has no threads yet
+      int runs = 0;
+      const allocations::failure shortage(number);
+      detail::parallel_for(100, 2, [&](std::int64_t) { ++runs; });
+      return shortage.happened() && runs == 100;
+    }));
+  }
+}
+#endif
 #endif

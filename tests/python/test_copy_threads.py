@@ -17,7 +17,7 @@ def started_by(a):
     db.asarray(a, copy=True)
     return running() - before
 
-large, small = np.zeros(1 << 25, np.uint8), np.zeros((1 << 20) - 16, np.uint8)
+large, small = np.zeros(1 << 25, np.uint8), np.zeros((1 << 19) - 16, np.uint8)
 """
 two_processors = pytest.mark.skipif(
     len(os.sched_getaffinity(0)) < 2, reason="one processor: every copy is made by one thread"
@@ -39,6 +39,11 @@ def started(script):
 def test_a_small_copy_starts_no_thread_and_a_large_one_does():
     assert started("print(started_by(small))") == [0]
     assert started("print(started_by(large))")[0] >= 1
+
+
+@two_processors
+def test_a_megabyte_read_and_written_is_worth_a_thread():
+    assert started("print(started_by(np.zeros(1 << 19, np.uint8)))")[0] >= 1
 
 
 @two_processors
