@@ -145,10 +145,15 @@ bool describe_by_protocol(inbound& in, const requirements& wanted) {
   const ref dlpack_device = ref::borrow(in.entry->dlpack_device);
   const bool immutable = in.entry->immutable;
 
-  if (in.desc.source == framework::jax && describe_jax_on_host(in)) return true;
+  if (in.desc.source == framework::jax) {
+    const jax_buffer found = describe_jax_on_host(in);
+    if (found != jax_buffer::none) return found == jax_buffer::described;
+  }
   std::optional<device> announced;
   if (in.desc.source == framework::tensorflow && tensorflow_says_host(in.object)) {
     announced = device();
+  } else if (PyErr_Occurred()) {
+    return false;
   } else if (dlpack_device) {
     announced = announced_device(dlpack_device.get(), in.object);
     if (!announced) return in.refuse_producer_error();

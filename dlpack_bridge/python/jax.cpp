@@ -27,24 +27,32 @@ int read_shape(PyObject* x, extent* out) noexcept {
 
 }  // namespace
 
-bool describe_jax_on_host(inbound& in) {
-  if (!PyObject_CheckBuffer(in.object)) return false;
-  if (describe_lent_buffer(in)) {
-    in.row = &buffer_source;
-    return true;
-  }
+jax_buffer describe_jax_on_host(inbound& in) {
+  static PyObject* const is_deleted = PyUnicode_InternFromString("is_deleted");
+  static PyObject* const is_ready = PyUnicode_InternFromString("is_ready");
+  const auto says = [&in](PyObject* question, PyObject* expected) {
+    const ref answer = ref::steal(PyObject_CallMethodNoArgs(in.object, question));
+    return answer.get() == expected;
+  };
+  // In this order: is_ready() of a deleted array ends the process, as its platform() does.
+  const bool lends = PyObject_CheckBuffer(in.object) && says(is_deleted, Py_False) &&
+                     says(is_ready, Py_True) && describe_lent_buffer(in);
+  if (lends) in.row = &buffer_source;
+  if (lends || !PyErr_Occurred()) return lends ? jax_buffer::described : jax_buffer::none;
+  if (!is_answer_error()) return jax_buffer::failed;
   PyErr_Clear();
-  return false;
+  return jax_buffer::none;
 }
 
 bool describe_jax(inbound& in, device where) {
+  const bool immutable = in.entry->immutable;  // before foreign code can run
   const int ndim = read_shape(in.object, in.room);
   if (ndim < 0) return in.refuse_producer_error();
   const ref type = ref::steal(PyObject_GetAttrString(in.object, "dtype"));
   const std::optional<dtype> read = type ? dtype_from_object(type.get()) : std::nullopt;
   if (!read) return in.refuse_producer_error();
   in.desc.view =
-      tensor_view(nullptr, in.room, nullptr, ndim, *read, where, /*read_only=*/in.entry->immutable);
+      tensor_view(nullptr, in.room, nullptr, ndim, *read, where, /*read_only=*/immutable);
   describe_layout(in.desc);
   in.desc.streams.producer_unknown = true;
   return true;

@@ -4,11 +4,14 @@
 
 namespace dlpack_bridge::python {
 
-/// Describes a JAX array in host memory by its buffer: the memory that `__dlpack__` gives, held in the
-/// same way, in a quarter of the time, since no Python runs. False without an error when JAX lends no
-/// such buffer: memory of a device, elements that only ml_dtypes has, layouts of its own, several shards.
-/// Nothing is asked before: `platform()` of an array that was deleted ends the process (JAX 0.10.2).
-bool describe_jax_on_host(inbound& in);
+enum class jax_buffer : std::uint8_t { described, none, failed };
+
+/// Describes a JAX array in host memory by its buffer: the memory that `__dlpack__` gives, in a quarter of
+/// the time, since no Python runs. `none`, without an error, when it lends no such buffer: memory of a
+/// device, elements that only ml_dtypes has, layouts of its own, several shards, an array that was deleted
+/// or is still being computed. JAX 0.10.2 waits for the latter without the GIL, and ends the process when
+/// another thread deletes it meanwhile. `failed` with an error set that must pass through.
+jax_buffer describe_jax_on_host(inbound& in);
 
 /// Describes a JAX array on a GPU by its attributes, for a look: its `__dlpack__` takes -1 for a stream
 /// and every other number for an order. Dense, row-major and immutable is what JAX arrays are. What

@@ -60,6 +60,11 @@ class error_guard {
   PyObject* traceback_;
 };
 
+/// Whether the current error is an answer to a question: no interrupt, no exit, no lack of memory.
+inline bool is_answer_error() noexcept {
+  return PyErr_ExceptionMatches(PyExc_Exception) && !PyErr_ExceptionMatches(PyExc_MemoryError);
+}
+
 /// Takes the current error as an exception object with its traceback; empty when none is set.
 ref take_error() noexcept;
 

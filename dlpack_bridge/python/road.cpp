@@ -80,9 +80,7 @@ void inbound::name_dtype(std::string text) {
 }
 
 bool inbound::refuse_producer_error() {
-  if (!PyErr_ExceptionMatches(PyExc_Exception) || PyErr_ExceptionMatches(PyExc_MemoryError)) {
-    return false;
-  }
+  if (!is_answer_error()) return false;
   PyObject* const cause = (say().cause = take_error()).get();
   const ref text = ref::steal(PyObject_Str(cause));
   const char* words = text ? PyUnicode_AsUTF8(text.get()) : nullptr;

@@ -36,9 +36,11 @@ inline bool check_requires_grad(inbound& in, const requirements& wanted, bool& r
   if (!observe<&torch_functions::requires_grad>(in, lib.requires_grad, why::requires_grad, refused))
     return false;
   // Whoever moves or converts a module, or trains it in parts, gives its parameters other memory:
-  // `p.data = ...` in Module.half(), torch.utils.swap_tensors in Module.to().
-  in.may_change_memory =
-      Py_TYPE(in.object) != lib.tensor || in.desc.state.contains(why::requires_grad);
+  // `p.data = ...` in Module.half(), torch.utils.swap_tensors in Module.to(). What replaces t.numpy()
+  // keeps the memory of any tensor, as that does.
+  in.may_change_memory = Py_TYPE(in.object) != lib.tensor ||
+                         in.desc.state.contains(why::requires_grad) ||
+                         in.target.holds.id == framework::numpy;
   if (!wanted.detach && in.desc.state.contains(why::requires_grad) && !grad_mode()) {
     in.desc.state.remove(why::requires_grad);
   }
@@ -161,15 +163,15 @@ bool describe_torch(inbound& in, const requirements& wanted) {
   return true;
 }
 
-// An alias has the tensor's memory of now.
+// An alias in libtorch has the tensor's memory of now, and so has its storage in Python.
 owner hold_memory(PyObject* tensor) noexcept {
   if (lib.functions.proven()) {
     if (owner held = lib.functions.hold_memory(tensor)) return held;
   }
   const without_torch_function plain;
-  const ref alias = ref::steal(PyObject_CallMethod(tensor, "detach", nullptr));
-  if (!alias) PyErr_Clear();
-  return own_object(alias ? alias.get() : tensor);
+  const ref storage = ref::steal(PyObject_CallMethod(tensor, "untyped_storage", nullptr));
+  if (!storage) PyErr_Clear();
+  return own_object(storage ? storage.get() : tensor);
 }
 
 // What was only looked at lives as long as the tensor object, unless that may change its memory.

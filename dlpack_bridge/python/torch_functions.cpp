@@ -101,7 +101,18 @@ void torch_functions::load(PyObject* c_module) noexcept {
   }
   int8_ = int8();
   uint8_ = uint8();
+  count_modes_ = attribute_or_none(c_module, "_len_torch_dispatch_stack").release();
   attempts_left_ = 16;
+}
+
+bool torch_functions::makes_an_alias(PyObject* tensor) const noexcept {
+  at_tensor* const from = handle(tensor);
+  at_tensor* alias = nullptr;
+  if (reinterpret_(from, 0, nullptr, nullptr, 0, &alias) != 0 || alias == nullptr) return false;
+  std::int32_t expected = -1, found = -2;
+  const bool read = get_dtype_(from, &expected) == 0 && get_dtype_(alias, &found) == 0;
+  const bool another = *alias != *from;
+  return delete_tensor(alias) == 0 && read && another && found == expected;
 }
 
 bool torch_functions::give_the_answers_of(PyObject* samples) const noexcept {
@@ -112,7 +123,7 @@ bool torch_functions::give_the_answers_of(PyObject* samples) const noexcept {
     const unsigned given = unsigned{requires_grad(s.tensor)} | unsigned{is_neg(s.tensor)} << 1 |
                            unsigned{is_conj(s.tensor)} << 2 |
                            unsigned{is_whole_byte(s.tensor)} << 3;
-    if (given != s.answers) return false;
+    if (given != s.answers || !makes_an_alias(s.tensor)) return false;
     yes |= given;
     no |= ~given;
   }
@@ -125,8 +136,16 @@ owner torch_functions::hold_memory(PyObject* tensor) const noexcept {
   return owner(alias, [](void* held) noexcept { release_here(held, delete_alias); });
 }
 
+// A mode would see the samples, or put tensors of its own in their place.
+bool torch_functions::dispatch_is_intercepted() const noexcept {
+  if (count_modes_ == nullptr) return false;
+  const ref modes = ref::steal(PyObject_CallNoArgs(count_modes_));
+  if (!modes) PyErr_Clear();
+  return !modes || PyObject_Not(modes.get()) == 0;
+}
+
 bool torch_functions::prove(PyObject* torch, PyTypeObject* tensor_type) noexcept {
-  if (attempts_left_ == 0) return false;
+  if (attempts_left_ == 0 || dispatch_is_intercepted()) return false;
   --attempts_left_;
   const ref samples = make_samples(torch);
   if (!samples && !PyErr_ExceptionMatches(PyExc_Exception)) return false;

@@ -11,8 +11,9 @@ namespace dlpack_bridge::python {
 /// torch's compiled functions behind what the hub asks every tensor. The methods of the same names cost
 /// ten times as much: they parse arguments, look for modes, and give the GIL away and take it back.
 ///
-/// libtorch exports them under names that hold their parameters. They are used when, for tensors made
-/// for that, all of them have given the answers of the methods, each yes and no; else never.
+/// libtorch exports them under names that hold their parameters, or as a C interface. They are used when,
+/// for tensors made for that, the questions have given the answers of the methods, each yes and no, and an
+/// alias could be made and dropped; else never.
 class torch_functions {
  public:
   /// Looks the functions up in what `torch._C` was linked with.
@@ -20,8 +21,8 @@ class torch_functions {
 
   /// Whether what follows may be called.
   bool proven() const noexcept { return handle_at_ != 0; }
-  /// Tries to prove the functions, unless that has failed before: while a mode keeps new tensors from
-  /// being plain ones, nothing is decided. False with an error set only for an interrupt and its like.
+  /// Tries to prove the functions, unless that has failed before: while a mode intercepts what torch
+  /// dispatches, nothing is tried. False with an error set only for an interrupt and its like.
   bool prove(PyObject* torch, PyTypeObject* tensor_type) noexcept;
 
   // For any instance of torch.Tensor: its own state, whatever a subclass or a mode would say.
@@ -44,11 +45,14 @@ class torch_functions {
   at_tensor* handle(PyObject* tensor) const noexcept {
     return reinterpret_cast<at_tensor*>(reinterpret_cast<char*>(tensor) + handle_at_);
   }
+  bool dispatch_is_intercepted() const noexcept;
+  bool makes_an_alias(PyObject* tensor) const noexcept;
   bool give_the_answers_of(PyObject* samples) const noexcept;
 
   std::size_t handle_at_ =
       0;  // where a tensor object has its at::Tensor; 0 while nothing is proven
   int attempts_left_ = 0;
+  PyObject* count_modes_ = nullptr;  // torch._C._len_torch_dispatch_stack, kept for ever
   bool (*requires_grad_)(const void* implementation) = nullptr;
   bool (*is_neg_)(const at_tensor*) = nullptr;
   bool (*is_conj_)(const at_tensor*) = nullptr;

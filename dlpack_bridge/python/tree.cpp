@@ -94,9 +94,11 @@ class tree_walk {
     }
     if (PyDict_CheckExact(x)) return values;
     ref made = copy_of(x);
-    const ref done =
-        made ? ref::steal(PyObject_CallMethod(made.get(), "update", "(O)", values.get())) : ref();
-    return done ? std::move(made) : ref();
+    // One by one: `update` of a Counter adds.
+    for (Py_ssize_t next = 0; made && PyDict_Next(values.get(), &next, &key, &value) != 0;) {
+      if (PyObject_SetItem(made.get(), key, value) != 0) return {};
+    }
+    return made;
   }
 
   ref convert_sequence(PyObject* x, const place& at) const noexcept {
@@ -134,6 +136,10 @@ class tree_walk {
   ref convert_dataclass(PyObject* x, const place& at) const noexcept {
     const ref fields = call_of_module("dataclasses", "fields", x);
     ref made = fields ? copy_of(x) : ref();
+    if (made && !PyTuple_Check(fields.get())) {
+      PyErr_SetString(PyExc_TypeError, "dataclasses.fields returned no tuple");
+      return {};
+    }
     const Py_ssize_t count = made ? PyTuple_GET_SIZE(fields.get()) : 0;
     for (Py_ssize_t i = 0; i < count; ++i) {
       const ref field =

@@ -41,6 +41,12 @@ class Jax(array.array):
         made.dlpack = Asked()
         return made
 
+    def is_deleted(self):
+        return False
+
+    def is_ready(self):
+        return True
+
     def __dlpack__(self, **keywords):
         return self.dlpack.__dlpack__(**keywords)
 
@@ -63,6 +69,7 @@ class JaxWithoutBuffer(mmap.mmap):
         made.close()
         return made
 
+    is_deleted, is_ready = Jax.is_deleted, Jax.is_ready
     __dlpack__ = Jax.__dlpack__
     __dlpack_device__ = Jax.__dlpack_device__
 
@@ -75,7 +82,7 @@ class TensorFlow(Asked):
         self.backing_device = f"/job:localhost/replica:0/task:0/device:{device}"
 
 
-def test_jax_on_the_host_travels_by_its_buffer_and_no_method_runs():
+def test_jax_on_the_host_travels_by_its_buffer_and_is_asked_for_no_export():
     x = Jax()
     result = db.to_numpy(x)
     assert result.ctypes.data == x.address and result.tolist() == [0, 1, 2, 3]
@@ -125,6 +132,39 @@ def test_tensorflow_elsewhere_is_asked_where_it_is():
     del x.backing_device
     db.to_numpy(x)
     assert x.asked == ["__dlpack_device__", "__dlpack__"] * 2
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_an_interrupt_passes_through_the_word_of_a_framework(error):
+    class Interrupted(TensorFlow):
+        __module__ = TensorFlow.__module__
+
+        def __getattribute__(self, name):
+            if name == "backing_device":
+                raise error
+            return super().__getattribute__(name)
+
+    class Asked(Jax):
+        __module__ = Jax.__module__
+
+        def is_deleted(self):
+            raise error
+
+    for x in (Interrupted(), Asked()):
+        with pytest.raises(error):
+            db.to_numpy(x)
+
+
+@pytest.mark.parametrize("says", [{"is_deleted": True}, {"is_ready": False}])
+def test_jax_that_is_deleted_or_not_ready_is_not_asked_for_its_buffer(says):
+    class Other(Jax):
+        __module__ = Jax.__module__
+
+    for name, answer in says.items():
+        setattr(Other, name, lambda self, answer=answer: answer)
+    x = Other()
+    assert db.to_numpy(x).tolist() == [0, 1, 2, 3, 4, 5]
+    assert x.dlpack.asked == ["__dlpack_device__", "__dlpack__"]
 
 
 def test_the_word_of_the_framework_is_checked_against_the_capsule():

@@ -75,6 +75,25 @@ for dtype in (jnp.float32, jnp.bfloat16):
     else:
         raise AssertionError("not refused")
 """,
+    "another thread may delete what is still being computed": """
+import threading
+work = jax.jit(lambda x: jnp.linalg.matrix_power(x, 20) * 0 + 5)
+work(jnp.eye(400)).block_until_ready()
+for _ in range(5):
+    j = work(jnp.eye(400))
+    def delete():
+        try:
+            j.delete()
+        except Exception:
+            pass
+    other = threading.Timer(0.003, delete)
+    other.start()
+    try:
+        assert (db.to_numpy(j) == 5).all()
+    except db.ExchangeError:
+        pass
+    other.join()
+""",
     "a result is waited for": """
 work = jax.jit(lambda x: jnp.linalg.matrix_power(x, 8) * 0 + 5)
 for _ in range(5):

@@ -109,6 +109,43 @@ def test_a_result_is_written_where_the_parameter_reads():
     assert p.tolist() == [0, 1, 7, 3, 4, 5]
 
 
+@pytest.mark.parametrize("change", CHANGES[:2])
+def test_a_result_in_numpy_keeps_the_memory_of_any_tensor(change):
+    memory = np.arange(6, dtype=np.float32).view(Owner)
+    t, gone = torch.from_numpy(memory), weakref.ref(memory)
+    result = db.to_numpy(t)
+    change(t)
+    del memory
+    gc.collect()
+    assert gone() is not None and result.tolist() == [0, 1, 2, 3, 4, 5]
+    del result
+    gc.collect()
+    assert gone() is None
+
+
+def test_under_a_mode_that_makes_tensors_of_its_own_the_memory_is_kept():
+    isolated.expect_clean(
+        """
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+import dlpack_bridge as db
+
+class Cloning(TorchDispatchMode):
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {})).clone()
+
+for mode in (FakeTensorMode(allow_non_fake_inputs=True), Cloning()):
+    p = torch.nn.Parameter(torch.ones(6))
+    with mode:
+        results = [db.to_numpy(p, detach=True), db.asarray(p, detach=True)]
+    del p
+    later = [torch.full((6,), 7.0) for _ in range(50)]
+    assert [db.to_numpy(r).tolist() for r in results] == [[1] * 6] * 2, mode
+"""
+    )
+
+
 def test_without_torchs_compiled_functions_it_is_the_same():
     isolated.expect_clean(
         """

@@ -173,6 +173,16 @@ def test_subclasses_of_dict_are_kept_and_converted():
     assert type(result) is collections.OrderedDict and list(result) == ["b", "a"]
 
 
+def test_a_dict_whose_update_does_something_else_is_kept_and_converted():
+    class Fixed(dict):
+        def update(self, *_):
+            raise TypeError("use the fields")
+
+    assert db.convert_tree(collections.Counter(a=3), "torch", leaves="keep") == {"a": 3}
+    result = db.convert_tree(Fixed(a=np.arange(3.0)), "torch")
+    assert type(result) is Fixed and result["a"].tolist() == [0, 1, 2]
+
+
 @pytest.mark.parametrize("arguments", [(), ([],), ([], "torch", "keep")])
 def test_tree_and_target_are_the_positional_arguments(arguments):
     with pytest.raises(TypeError, match="2 positional arguments"):
