@@ -43,7 +43,7 @@ class array_axes {
   std::array<extent, Rank> strides_{};
 };
 
-/// The same for a rank that is known at run time: without an allocation up to six axes.
+/// The same for a rank that is known at run time: without an allocation up to four axes.
 template <>
 class array_axes<-1> {
  public:
@@ -57,7 +57,7 @@ class array_axes<-1> {
   std::span<const extent> strides() const noexcept { return {values() + ndim_, ndim_}; }
 
  private:
-  static constexpr std::size_t most_inline = 6;
+  static constexpr std::size_t most_inline = 4;
 
   const extent* values() const noexcept { return large_.empty() ? small_.data() : large_.data(); }
   extent* values() noexcept { return large_.empty() ? small_.data() : large_.data(); }

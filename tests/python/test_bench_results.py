@@ -132,6 +132,13 @@ def test_an_empty_call_is_subtracted_from_every_cost(monkeypatch):
     assert list(found) == ["a", "b"]
 
 
+def test_what_has_no_call_in_it_is_taken_as_it_is(monkeypatch):
+    monkeypatch.setattr(timing, "timer_of", lambda statement, names: fake_timer(20))
+    timers = {"step": fake_timer(2), "call": fake_timer(50)}
+    found = timing.costs_of_calls(timers, 3, 1e-6, bare={"step"})
+    assert {name: round(cost.least, 6) for name, cost in found.items()} == {"step": 2, "call": 30}
+
+
 def test_each_round_makes_every_call_once_and_in_turns():
     calls = []
     timers = {name: fake_timer(1e9, calls, name) for name in "abc"}  # one call is enough to warm up

@@ -42,5 +42,5 @@ def measure(
             timers[call] = timer_of_call(call, steps, names)
         except Unavailable as error:
             reasons[call] = str(error)
-    costs = costs_of_calls(timers, rounds, SECONDS)
+    costs = costs_of_calls(timers, rounds, SECONDS, bare=steps)
     return [judge(row, costs, reasons) for row in rows]

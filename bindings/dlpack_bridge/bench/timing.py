@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import timeit
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any
 
 from .results import Cost
@@ -66,9 +66,12 @@ def interleaved(timers: Mapping[str, Timer], rounds: int, seconds: float) -> dic
     return samples
 
 
-def costs_of_calls(timers: Mapping[str, Timer], rounds: int, seconds: float) -> dict[str, Cost]:
-    """Nanoseconds per call above an empty call, which is one more call of each round."""
+def costs_of_calls(
+    timers: Mapping[str, Timer], rounds: int, seconds: float, bare: Container[str] = ()
+) -> dict[str, Cost]:
+    """Nanoseconds per call above an empty call, which is one more call of each round. Those in `bare`
+    have no call from Python in them, and nothing to subtract."""
     samples = interleaved({EMPTY: timer_of(EMPTY, {}), **timers}, rounds, seconds)
     costs = {call: Cost.of(found) for call, found in samples.items()}
     empty = costs.pop(EMPTY)
-    return {call: cost - empty for call, cost in costs.items()}
+    return {call: cost if call in bare else cost - empty for call, cost in costs.items()}
