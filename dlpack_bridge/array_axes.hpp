@@ -1,9 +1,11 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
+#include <memory>
 #include <span>
-#include <vector>
+#include <utility>
 
 #include <dlpack_bridge/layout.hpp>
 #include <dlpack_bridge/tensor_view.hpp>
@@ -49,9 +51,23 @@ class array_axes<-1> {
  public:
   array_axes() noexcept = default;
   explicit array_axes(const tensor_view& view)
-      : ndim_(static_cast<std::size_t>(view.ndim())), large_(ndim_ > most_inline ? 2 * ndim_ : 0) {
+      : ndim_(static_cast<std::size_t>(view.ndim())), large_(room_for(ndim_)) {
     copy_axes(view, values(), values() + ndim_);
   }
+  array_axes(const array_axes& other)
+      : ndim_(other.ndim_), small_(other.small_), large_(room_for(ndim_)) {
+    if (large_) std::copy_n(other.large_.get(), 2 * ndim_, large_.get());
+  }
+  array_axes(array_axes&& other) noexcept
+      : ndim_(std::exchange(other.ndim_, 0)), small_(other.small_),
+        large_(std::move(other.large_)) {}
+  array_axes& operator=(array_axes other) noexcept {
+    ndim_ = other.ndim_;
+    small_ = other.small_;
+    large_ = std::move(other.large_);
+    return *this;
+  }
+  ~array_axes() = default;
 
   std::span<const extent> shape() const noexcept { return {values(), ndim_}; }
   std::span<const extent> strides() const noexcept { return {values() + ndim_, ndim_}; }
@@ -59,12 +75,15 @@ class array_axes<-1> {
  private:
   static constexpr std::size_t most_inline = 4;
 
-  const extent* values() const noexcept { return large_.empty() ? small_.data() : large_.data(); }
-  extent* values() noexcept { return large_.empty() ? small_.data() : large_.data(); }
+  static std::unique_ptr<extent[]> room_for(std::size_t ndim) {
+    return ndim > most_inline ? std::make_unique<extent[]>(2 * ndim) : nullptr;
+  }
+  const extent* values() const noexcept { return large_ ? large_.get() : small_.data(); }
+  extent* values() noexcept { return large_ ? large_.get() : small_.data(); }
 
   std::size_t ndim_ = 0;
   std::array<extent, 2 * most_inline> small_{};
-  std::vector<extent> large_;
+  std::unique_ptr<extent[]> large_;  // a vector would be two words more to move
 };
 
 }  // namespace dlpack_bridge

@@ -234,6 +234,25 @@ TEST_CASE("more axes than fit inline are kept as well") {
   CHECK(elements(copy) == numbers{1, 2, 3});
 }
 
+TEST_CASE("arrays of any rank replace each other, and one that was moved from has no axes") {
+  auto values = std::make_shared<numbers>(numbers{1, 2, 3});
+  const auto with = [&](const extent_list& sizes) {
+    return array<float>(share(values->data(), sizes, {}, float32, values));
+  };
+  array<float> few = with({3}), many = with({1, 1, 1, 1, 1, 3});
+  few = many;
+  CHECK(few.ndim() == 6);
+  CHECK(few.shape(5) == 3);
+  many = with({3, 1});
+  CHECK(many.ndim() == 2);
+  CHECK(elements(many) == numbers{1, 2, 3});
+  few = std::move(many);
+  CHECK(few.ndim() == 2);
+  const array<float> taken = std::move(few);
+  CHECK(taken.shape(0) == 3);
+  CHECK(few.shape().empty());  // NOLINT: what a moved array says is part of the test
+}
+
 // ---- what fits -----------------------------------------------------------------------------------
 
 TEST_CASE("each mismatch is refused by name") {
