@@ -220,7 +220,7 @@ valgrind: cpp-cpp
 	  valgrind --quiet --leak-check=full --error-exitcode=1 $$test || exit 1; \
 	done
 
-cpp_files    = $(shell find dlpack_bridge bindings tests -name '*.[ch]pp')
+cpp_files    = $(shell find dlpack_bridge bindings tests docs -name '*.[ch]pp')
 python_files := bindings tests docs/examples
 
 $(stamps)/lint: requirements/lint.txt requirements/constraints.txt $(stamps)/venv

@@ -44,8 +44,7 @@ int main() {
   // The producer writes on its stream. The vector dies when the copy has read it.
   std::vector<float> values(1'000'000);
   std::iota(values.begin(), values.end(), 0.0F);
-  managed_tensor x =
-      exchange(share(std::move(values)), {.device = gpu, .stream = producing});
+  managed_tensor x = exchange(share(std::move(values)), {.device = gpu, .stream = producing});
 
   // The consumer takes the array over on its own stream, where it may be used at once.
   print_waits(x, {.stream = consuming});
