@@ -49,8 +49,8 @@ class torch_functions {
   bool makes_an_alias(PyObject* tensor) const noexcept;
   bool give_the_answers_of(PyObject* samples) const noexcept;
 
-  std::size_t handle_at_ =
-      0;  // where a tensor object has its at::Tensor; 0 while nothing is proven
+  // Where a tensor object has its at::Tensor; 0 while nothing is proven.
+  std::size_t handle_at_ = 0;
   int attempts_left_ = 0;
   PyObject* count_modes_ = nullptr;  // torch._C._len_torch_dispatch_stack, kept for ever
   bool (*requires_grad_)(const void* implementation) = nullptr;
