@@ -24,9 +24,9 @@ void look(const Array& x) {
 
 void add_functions(py::module_& m) {
   m.def("nothing", [](py::handle) {});
-  m.def("take", [](array<const float, 1> x) { look(x); });
-  m.def("take_to_write", [](array<float, 1> x) { look(x); });
-  m.def("take_any_rank", [](array<const float> x) { look(x); });
+  m.def("take", [](const array<const float, 1>& x) { look(x); });
+  m.def("take_to_write", [](const array<float, 1>& x) { look(x); });
+  m.def("take_any_rank", [](const array<const float>& x) { look(x); });
 }
 
 /// From a few kilobytes on, as where the library itself copies for Python.
@@ -42,14 +42,14 @@ class without_gil {
 
 template <class From, class To>
 void add_copy(py::module_& m, const char* name) {
-  m.def(name, [](array<To> to, array<const From> from) {
+  m.def(name, [](const array<To>& to, const array<const From>& from) {
     const without_gil released(to.view());
     copy(from.view(), to.view());
   });
 }
 
 // `from` is what NumPy calls >f4, handed over as the bits that it is.
-void copy_swapped(array<float, 1> to, array<const std::uint32_t, 1> from) {
+void copy_swapped(const array<float, 1>& to, const array<const std::uint32_t, 1>& from) {
   const without_gil released(to.view());
   const std::array<extent, 1> shape = {from.shape(0)};
   const std::array<extent, 1> steps = {from.stride(0) * 4};
