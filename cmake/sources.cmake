@@ -101,6 +101,7 @@ set(dlpack_bridge_python_internal_headers
     dlpack_call.hpp
     jax.hpp
     numpy_api.hpp
+    tensorflow.hpp
     torch_library.hpp
     torch_stream.hpp
     tree.hpp
@@ -136,6 +137,7 @@ set(dlpack_bridge_python_sources
     road.cpp
     stream_use.cpp
     target.cpp
+    tensorflow.cpp
     torch.cpp
     torch_functions.cpp
     torch_library.cpp

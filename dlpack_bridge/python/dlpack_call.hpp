@@ -17,10 +17,6 @@ struct dlpack_call {
   bool forbids_copy = false;
 };
 
-/// Whether TensorFlow says that its tensor is in host memory. `__dlpack_device__` asks the runtime, which
-/// costs ten times as much. False with an error set when that must pass through.
-bool tensorflow_says_host(PyObject* x) noexcept;
-
 /// Where the producer says its array is; empty with an error set.
 std::optional<device> announced_device(PyObject* method, PyObject* self) noexcept;
 

@@ -8,6 +8,7 @@
 #include <dlpack_bridge/python/errors.hpp>
 #include <dlpack_bridge/python/jax.hpp>
 #include <dlpack_bridge/python/source.hpp>
+#include <dlpack_bridge/python/tensorflow.hpp>
 #include <dlpack_bridge/version.hpp>
 
 namespace dlpack_bridge::python {

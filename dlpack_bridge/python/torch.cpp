@@ -71,8 +71,8 @@ void check_narrow_integers(inbound& in) {
 }
 
 const DLTensor* export_by_table(inbound& in, DLTensor& borrowed) noexcept {
-  // An export keeps no more alive than the tensor object does (torch 2.13: neither keeps the storage
-  // through Tensor.set_), and costs an allocation.
+  // An export costs an allocation, and keeps the memory no better through Tensor.set_ (torch 2.13) than
+  // the tensor object does.
   if (const auto look = lib.api->dltensor_from_py_object_no_sync) {
     return look(in.object, &borrowed) == 0 ? &borrowed : nullptr;
   }

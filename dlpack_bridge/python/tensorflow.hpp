@@ -1,0 +1,11 @@
+#pragma once
+
+#include <dlpack_bridge/python/object.hpp>
+
+namespace dlpack_bridge::python {
+
+/// Whether TensorFlow says that its tensor is in host memory. `__dlpack_device__` asks the runtime, which
+/// costs ten times as much. False with an error set when that must pass through.
+bool tensorflow_says_host(PyObject* x) noexcept;
+
+}  // namespace dlpack_bridge::python
