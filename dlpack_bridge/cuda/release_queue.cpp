@@ -167,12 +167,25 @@ void release_queue::let_go(loan_record& record) noexcept {
   }
 }
 
+void release_queue::end_look(caller who) noexcept {
+  if (who != caller::queue_thread) return;
+  {
+    const std::lock_guard lock(mutex_);
+    looking_ = false;
+  }
+  settled_.notify_all();
+}
+
 std::int64_t release_queue::sweep(caller who) noexcept {
   chain taken, due;
   {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    // What the queue's thread is looking at would be missed, and it may be due by now.
+    if (!on_queue_thread) settled_.wait(lock, [this] { return !looking_; });
     std::swap(taken, waiting_);
-    if (who != caller::queue_thread) {
+    if (who == caller::queue_thread) {
+      looking_ = true;
+    } else {
       while (loan_record* const record = parked_.pop()) taken.append(*record);
     }
     in_hand_ += taken.length;
@@ -189,7 +202,10 @@ std::int64_t release_queue::sweep(caller who) noexcept {
     --in_hand_;
   }
   const std::int64_t went = due.length;
+  // To hand over to the runner is a part of the look; releases may take their time.
+  if (runner_ == nullptr) end_look(who);
   while (loan_record* const record = due.pop()) let_go(*record);
+  end_look(who);
   {
     const std::lock_guard lock(mutex_);
     in_hand_ -= went;

@@ -21,8 +21,9 @@ class release_queue {
   /// Releases a record whose owner was dropped. Never blocks.
   void release(loan_record& record) noexcept;
 
-  /// Lets go of what is due, on the calling thread; with `wait` blocks the host until all is gone
-  /// that no capture holds up. Inside a release nothing is waited for but streams. How many went.
+  /// Lets go of what is due, on the calling thread, or finds it with the runner; with `wait` blocks
+  /// the host until all is gone that no capture holds up. Inside a release nothing is waited for but
+  /// streams. How many went.
   std::int64_t collect(bool wait) noexcept;
 
   /// Who runs what falls due on the queue's thread; null: that thread.
@@ -45,6 +46,7 @@ class release_queue {
   std::int64_t sweep(caller who) noexcept;
   verdict judge(loan_record& record, caller who) noexcept;
   void let_go(loan_record& record) noexcept;
+  void end_look(caller who) noexcept;
   void keep(loan_record& record, verdict v) noexcept;
   void retry_parked() noexcept;
   void start_thread() noexcept;
@@ -58,6 +60,7 @@ class release_queue {
   chain abandoned_;
   std::uint64_t parked_by_queue_ = 0;  // what the queue's thread dropped last and could not settle
   std::int64_t in_hand_ = 0;           // taken from `waiting_` or `parked_` by a thread at work
+  bool looking_ = false;               // the queue's thread has some of them in hand, not yet judged
   bool has_thread_ = false;
   std::mutex calls_;  // held by the queue's thread while it calls the driver
   std::atomic<bool> stopped_{false};

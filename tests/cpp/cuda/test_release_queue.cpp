@@ -1,4 +1,5 @@
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -31,6 +32,15 @@ void take(owner due) noexcept {
 std::size_t handed() {
   const std::lock_guard lock(handed_mutex);
   return handed_over.size();
+}
+
+// One that is slow to put things down.
+std::atomic<bool> taking{false};
+
+void take_slowly(owner due) noexcept {
+  taking = true;
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  take(std::move(due));
 }
 
 // Memory that a busy stream of an unknown home holds up.
@@ -114,6 +124,23 @@ TEST_CASE("a runner gets what falls due by itself, and only that", "[release_que
   CHECK(one.from.thread == std::this_thread::get_id());
   CHECK(kept.dropped == 1);
   CHECK(first_race() == "");
+}
+
+TEST_CASE("collecting leaves nothing that is due in the hands of the queue's thread",
+          "[release_queue]") {
+  const fake_world world;
+  set_release_runner(take_slowly);
+  taking = false;
+  block memory;
+  held_up one(memory);
+  one.lent.reset();
+  fake_cuda_run(0);
+  REQUIRE(eventually([] { return taking.load(); }));
+  CHECK(collect() == 0);
+  CHECK(handed() == 1);
+  set_release_runner(nullptr);
+  handed_over.clear();
+  CHECK(one.from.returned == 1);
 }
 
 TEST_CASE("a release may lend, drop and collect", "[release_queue]") {
