@@ -60,7 +60,7 @@ class release_queue {
   chain abandoned_;
   std::uint64_t parked_by_queue_ = 0;  // what the queue's thread dropped last and could not settle
   std::int64_t in_hand_ = 0;           // taken from `waiting_` or `parked_` by a thread at work
-  bool looking_ = false;               // the queue's thread has some of them in hand, not yet judged
+  bool looking_ = false;  // the queue's thread has some of them in hand, not yet judged
   bool has_thread_ = false;
   std::mutex calls_;  // held by the queue's thread while it calls the driver
   std::atomic<bool> stopped_{false};
