@@ -190,9 +190,7 @@ owner take_array(inbound& in) {
 
 bool describe_array(inbound& in, const requirements& wanted) {
   const array_object* self = as_array(in.object);
-  in.desc.view = tensor_view(self->data, self->shape(), self->strides(), self->ndim, self->dtype,
-                             self->device, self->read_only);
-  if (self->byte_offset != 0) in.desc.view = self->view();
+  in.desc.view = self->view();
   describe_layout(in.desc);
   if (!needs_cuda(self->device.type)) return true;
   in.desc.streams.producer.handle = self->stream;

@@ -6,6 +6,10 @@
 
 namespace dlpack_bridge::python {
 
+/// Whether an array of host memory leaves in a capsule as it is when nothing is asked: decided once,
+/// since it never changes.
+enum class plain_export : std::uint8_t { undecided, yes, no };
+
 /// `dlpack_bridge.Array`: an array of any framework and device, held by the hub. It is the managed
 /// tensor of its exchange: shape and strides are its own, the memory is kept alive by `keep`.
 struct array_object {
@@ -18,15 +22,19 @@ struct array_object {
   dlpack_bridge::device device;
   std::int32_t ndim;
   bool read_only;
-  bool copied;           ///< the exchange that made it copied
-  stream_handle stream;  ///< what device memory is ordered on
-  PyObject* source;      ///< a weak reference to whoever may write to shared device memory, or null
-  extent extents[1];     ///< shape, then strides in elements
+  bool copied;            ///< the exchange that made it copied
+  plain_export plain[2];  ///< in a legacy capsule, in a versioned one
+  stream_handle stream;   ///< what device memory is ordered on
+  PyObject* source;   ///< a weak reference to whoever may write to shared device memory, or null
+  extent extents[1];  ///< shape, then strides in elements
 
   const extent* shape() const noexcept { return extents; }
   const extent* strides() const noexcept { return extents + ndim; }
   DLTensor tensor() const noexcept;
-  tensor_view view() const noexcept { return tensor_view(tensor(), read_only); }
+  tensor_view view() const noexcept {
+    if (byte_offset != 0) return tensor_view(tensor(), read_only);
+    return tensor_view(data, shape(), strides(), ndim, dtype, device, read_only);
+  }
 };
 
 /// The type; null before `initialize_array_type`.

@@ -19,14 +19,15 @@
 namespace dlpack_bridge::python {
 namespace {
 
-PyObject* wrap_as_versioned(handed_over& out, PyObject*) {
-  return make_versioned_capsule(managed_tensor::wrap(out.view, std::move(out.keep), out.flags))
-      .release();
+PyObject* in_capsule(managed_tensor t, bool versioned) {
+  ref capsule =
+      versioned ? make_versioned_capsule(std::move(t)) : make_legacy_capsule(std::move(t));
+  return capsule.release();
 }
 
-PyObject* wrap_as_legacy(handed_over& out, PyObject*) {
-  return make_legacy_capsule(managed_tensor::wrap(out.view, std::move(out.keep), out.flags))
-      .release();
+template <bool versioned>
+PyObject* wrap_in_capsule(handed_over& out, PyObject*) {
+  return in_capsule(managed_tensor::wrap(out.view, std::move(out.keep), out.flags), versioned);
 }
 
 void raise_blocker(reason_code code, const std::string& message) noexcept {
@@ -77,11 +78,11 @@ bool check_stream(const array_object* self, export_request& request) noexcept {
   return true;
 }
 
-bool read_argument(PyObject* name, PyObject* value, export_request& request) noexcept {
-  static const keyword_names known{"stream", "max_version", "dl_device", "copy"};
+bool read_argument(const keyword_names& known, PyObject* name, PyObject* value,
+                   export_request& request) noexcept {
   switch (known.find(name)) {
-    case 0: request.stream = value; return true;
-    case 1: return read_max_version(value, request);
+    case 0: return read_max_version(value, request);
+    case 1: request.stream = value; return true;
     case 2:
       if (value != Py_None) request.wanted.device = device_from_object(value);
       return value == Py_None || request.wanted.device.has_value();
@@ -98,17 +99,41 @@ bool read_request(PyObject* const* args, Py_ssize_t count, PyObject* names,
     PyErr_SetString(PyExc_TypeError, "__dlpack__() takes keyword arguments only");
     return false;
   }
+  static const keyword_names known{"max_version", "stream", "dl_device", "copy"};
   const Py_ssize_t keywords = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
   for (Py_ssize_t i = 0; i < keywords; ++i) {
-    if (!read_argument(PyTuple_GET_ITEM(names, i), args[i], request)) return false;
+    if (!read_argument(known, PyTuple_GET_ITEM(names, i), args[i], request)) return false;
   }
   return true;
+}
+
+// The decision for who asks nothing, remembered by the array. Device memory is ordered anew each time.
+bool leaves_as_it_is(array_object* self, bool versioned) noexcept {
+  plain_export& known = self->plain[versioned];
+  if (known == plain_export::undecided && self->device == device()) {
+    const requirements nothing{.readonly = readonly_policy::error};
+    const decision d =
+        negotiate(describe(self->view()), nothing, consumer_row(versioned, false).holds);
+    const bool plain = d.action == action::share && d.read_only == self->read_only;
+    known = plain ? plain_export::yes : plain_export::no;
+  }
+  return known == plain_export::yes;
+}
+
+PyObject* hand_out(PyObject* self, bool versioned) noexcept {
+  release_late_ones();
+  try {
+    return in_capsule(managed_tensor::wrap(as_array(self)->view(), own_object(self)), versioned);
+  } catch (...) {
+    raise_current_exception();
+    return nullptr;
+  }
 }
 
 // The rows of unknown consumers: whether they take versioned capsules, whether negative strides.
 target_row make_consumer_row(bool versioned, bool negative_strides) noexcept {
   target_row row{capabilities_of(framework::cpp), nullptr,
-                 versioned ? wrap_as_versioned : wrap_as_legacy, same_object};
+                 versioned ? wrap_in_capsule<true> : wrap_in_capsule<false>, same_object};
   row.holds.name = "a DLPack consumer";
   row.holds.negative_strides = negative_strides;
   row.holds.read_only = versioned;  // a legacy capsule has no flags to say so
@@ -165,6 +190,10 @@ PyObject* array_dlpack(PyObject* self, PyObject* const* args, Py_ssize_t count, 
   if (!read_request(args, count, names, request)) return nullptr;
   if (!check_stream(as_array(self), request)) return nullptr;
   request.wanted.readonly = readonly_policy::error;  // nobody asked for a copy
+  if (request.wanted.asks_nothing() && !is_traced() &&
+      leaves_as_it_is(as_array(self), request.versioned)) {
+    return hand_out(self, request.versioned);
+  }
   const bool forbids_copy = request.wanted.copy == copy_policy::never;
   return convert(self, consumer_row(request.versioned, forbids_copy), request.wanted);
 }

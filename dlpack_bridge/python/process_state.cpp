@@ -11,8 +11,9 @@ process_state* found_state = nullptr;
 
 namespace {
 
-// The name is the version of the struct: change it with every change of process_state.
-constexpr const char* capsule_name = "dlpack_bridge.process_state.4";
+// The name is the version: change it with every change of process_state and of what it points to, as
+// array_object.
+constexpr const char* capsule_name = "dlpack_bridge.process_state.5";
 
 process_state*& found = found_state;
 

@@ -100,6 +100,48 @@ def test_is_copied_speaks_of_this_export_and_not_of_the_array():
     assert lab.read(array.__dlpack__(max_version=(1, 3)))["flags"] == 0
 
 
+def windows():
+    """Elements that share addresses: read-only, though their memory is not."""
+    return db.asarray(np.lib.stride_tricks.as_strided(np.arange(4.0), (3, 2), (8, 8)))
+
+
+REQUESTS = [
+    {"max_version": (1, 3)},
+    {},
+    {"max_version": (1, 3), "copy": False},
+    {"max_version": (1, 3), "copy": True},
+    {"copy": True},
+    {"max_version": (1, 0), "dl_device": (1, 0)},
+    {"stream": -1},
+]
+
+
+def answer_of(array, request):
+    """What a request gets, apart from addresses."""
+    try:
+        fields = lab.read(array.__dlpack__(**request))
+    except BufferError as error:
+        return str(error)
+    return {**fields, "data": fields["data"] == array.data_ptr}
+
+
+@pytest.mark.parametrize("make", [six, frozen, reversed_array, windows])
+@pytest.mark.parametrize("shift", range(len(REQUESTS)))
+def test_what_was_asked_before_changes_no_answer(make, shift):
+    array = make()
+    for request in 2 * (REQUESTS[shift:] + REQUESTS[:shift]):
+        assert answer_of(array, request) == answer_of(make(), request)
+
+
+def test_an_export_that_is_traced_is_recorded_also_when_it_was_decided_before():
+    array = six()
+    array.__dlpack__()
+    with db.trace() as trace:
+        array.__dlpack__()
+        array.__dlpack__(max_version=(1, 0))
+    assert [record.action for record in trace.records] == ["share", "share"]
+
+
 def test_negative_strides_are_exported_as_a_contiguous_copy():
     array = reversed_array()
     fields = lab.read(array.__dlpack__(max_version=(1, 3)))

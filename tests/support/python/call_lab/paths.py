@@ -29,6 +29,7 @@ PATHS = {
     "to_numpy(torch)": (db.to_numpy, tensor_matrix),
     "to_numpy(array)": (db.to_numpy, held),
     "to_numpy(numpy)": (db.to_numpy, matrix),
+    "np.from_dlpack(Array)": (np.from_dlpack, held),
     "asarray(numpy)": (db.asarray, matrix),
     "asarray(torch)": (db.asarray, tensor_matrix),
     "f(array<float, 1>), numpy": (lab.take, vector),
