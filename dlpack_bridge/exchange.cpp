@@ -110,19 +110,22 @@ tensor_view write_copy(const description& s, const decision& d, extent* room, fr
   // `bits` copies the elements as what they are (lazy bits and byte order need to know) and only the
   // label of the result differs; packed elements move as the bytes that hold them.
   const bool packed = s.view.dtype().is_packed();
-  const extent packed_bytes = d.nbytes;
-  const extent one = 1;
   const dtype from_type = packed ? uint8 : s.view.dtype();
   const dtype to_type = packed || d.keeps_bits ? from_type : d.dtype;
 
-  const byte_strides_of from_strides(s);
-  std::vector<extent> to_strides(shape.size());
-  row_major_strides(shape, to_strides.data(), to_type.itemsize());
+  // What lies densely has one axis.
+  const bool dense = packed || s.layout.c_contiguous;
+  const extent count = packed ? d.nbytes : s.view.size();
+  const std::span<const extent> axes = dense ? std::span(&count, 1) : shape;
+  const auto ndim = static_cast<std::int32_t>(axes.size());
+  const tensor_view row_major(nullptr, axes.data(), nullptr, ndim, to_type);
+  const byte_strides_of from(dense ? row_major : s.view, from_type.itemsize(), s.byte_strides);
+  const byte_strides_of to(row_major, to_type.itemsize());
   const copy_job job{
-      .shape = packed ? &packed_bytes : shape.data(),
-      .ndim = packed ? 1 : s.view.ndim(),
-      .from = {s.view.data(), packed ? &one : from_strides.get(), from_type},
-      .to = {made.memory.data, packed ? &one : to_strides.data(), to_type},
+      .shape = axes.data(),
+      .ndim = ndim,
+      .from = {s.view.data(), from.get(), from_type},
+      .to = {made.memory.data, to.get(), to_type},
       .from_device = s.view.device(),
       .to_device = d.device,
       .change = {.swap_bytes = s.state.contains(reason_code::byte_order),
