@@ -16,8 +16,11 @@
 
 #ifdef __unix__
 #include <dlfcn.h>
+#include <pthread.h>
 #include <sched.h>
-#include <unistd.h>
+#endif
+#ifdef __linux__
+#include <link.h>
 #endif
 
 namespace dlpack_bridge::detail {
@@ -33,12 +36,48 @@ int processors() noexcept {
   return static_cast<int>(std::thread::hardware_concurrency());
 }
 
+#ifdef __linux__
+/// How often libraries have come and gone in this process.
+unsigned long long library_changes() noexcept {
+  unsigned long long changes = 0;
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, std::size_t, void* sum) {
+        *static_cast<unsigned long long*>(sum) = info->dlpi_adds + info->dlpi_subs;
+        return 1;
+      },
+      &changes);
+  return changes;
+}
+#endif
+
+#ifdef __unix__
+using thread_question = int (*)();
+
+thread_question find_openmp() noexcept {
+  return reinterpret_cast<thread_question>(dlsym(RTLD_DEFAULT, "omp_get_max_threads"));
+}
+
+/// Looking through all libraries takes as long as a copy of 10 KB: done again when there are others.
+thread_question openmp() noexcept {
+#ifdef __linux__
+  static thread_local struct {
+    unsigned long long changes = 0;
+    thread_question found = nullptr;
+  } last;
+  const unsigned long long changes = library_changes();
+  if (changes != last.changes) last = {changes, find_openmp()};
+  return last.found;
+#else
+  return find_openmp();
+#endif
+}
+#endif
+
 /// What OpenMP would use here, when the process has it: where OMP_NUM_THREADS, torch.set_num_threads
 /// and threadpoolctl all end. torch's DataLoader gives its workers one thread each in this way.
 int threads_of_openmp() noexcept {
 #ifdef __unix__
-  const auto ask = reinterpret_cast<int (*)()>(dlsym(RTLD_DEFAULT, "omp_get_max_threads"));
-  if (ask != nullptr) return ask();
+  if (const thread_question ask = openmp()) return ask();
 #endif
   return 0;
 }
@@ -56,8 +95,6 @@ int threads_of_environment() noexcept {
 }
 
 #ifdef __unix__
-int this_process() noexcept { return static_cast<int>(getpid()); }
-
 /// Threads started meanwhile take no signals: handlers run where the program expects them.
 class signals_blocked {
  public:
@@ -74,7 +111,6 @@ class signals_blocked {
   sigset_t before_;
 };
 #else
-int this_process() noexcept { return 0; }
 struct signals_blocked {};
 #endif
 
@@ -131,12 +167,9 @@ class job {
 };
 
 /// Threads that sleep until there is a job. A pool is never destroyed, since anyone may still copy
-/// when statics are; after a fork the child has none of the threads and makes a pool of its own.
+/// when statics are.
 class thread_pool {
  public:
-  explicit thread_pool(int process) noexcept : process_(process) {}
-  int process() const noexcept { return process_; }
-
   /// The pool does one job at a time: who comes meanwhile works alone.
   void run(job& work) {
     const bool helped = offer(work);
@@ -176,7 +209,10 @@ class thread_pool {
       const std::lock_guard lock(mutex_);
       job_ = nullptr;
     }
-    while (!work.is_left()) std::this_thread::yield();
+    for (int look = 0; !work.is_left(); ++look) {
+      if (look < 200) pause();  // the last part, most likely
+      else std::this_thread::yield();
+    }
   }
 
   void start_threads(int wanted) {
@@ -218,7 +254,6 @@ class thread_pool {
     while (offers_.load(std::memory_order_relaxed) == seen && clock::now() < end) pause();
   }
 
-  const int process_;
   std::atomic<unsigned> offers_{0};
   std::mutex mutex_;
   std::condition_variable wake_;
@@ -233,17 +268,25 @@ std::atomic<thread_pool*> current_pool{nullptr};
 // At the end of the process, or when a library that holds this code is unloaded, its threads end.
 const struct retirement {
   ~retirement() {
-    thread_pool* const pool = current_pool.load(std::memory_order_acquire);
-    if (pool != nullptr && pool->process() == this_process()) pool->retire();
+    if (thread_pool* const pool = current_pool.load(std::memory_order_acquire)) pool->retire();
   }
 } at_exit;
+
+/// A forked child has none of the threads and makes a pool of its own. False for lack of memory.
+bool children_forget_pool() noexcept {
+#ifdef __unix__
+  static const int failure = pthread_atfork(nullptr, nullptr, [] { current_pool = nullptr; });
+  return failure == 0;
+#else
+  return true;
+#endif
+}
 
 /// Null where there is no memory for one.
 thread_pool* pool_of_this_process() noexcept {
   thread_pool* pool = current_pool.load(std::memory_order_acquire);
-  const int process = this_process();
-  if (pool != nullptr && pool->process() == process) return pool;
-  auto* const fresh = new (std::nothrow) thread_pool(process);
+  if (pool != nullptr) return pool;
+  auto* const fresh = children_forget_pool() ? new (std::nothrow) thread_pool() : nullptr;
   if (fresh == nullptr) return nullptr;
   if (current_pool.compare_exchange_strong(pool, fresh, std::memory_order_acq_rel)) return fresh;
   delete fresh;  // another thread was faster
