@@ -2,6 +2,8 @@
 
 import gc
 import json
+import time
+import weakref
 
 import pytest
 from dlpack_bridge.bench import report, results, timing
@@ -67,6 +69,36 @@ def test_ratios_are_of_the_least_times_and_those_of_the_medians_are_beside_them(
     assert record["verdict"] == "reached"
 
 
+@pytest.mark.parametrize(
+    "slower, of, verdict",
+    [(15, 15, "behind"), (12, 15, "behind"), (11, 15, "level"), (8, 15, "level"), (0, 15, "level"),
+     (15, 21, "behind"), (14, 21, "level"), (4, 4, "level"), (5, 5, "behind")],
+)  # fmt: skip
+def test_a_peer_is_faster_when_the_rounds_agree(slower, of, verdict):
+    """So many as chance gives in one run of twenty: a table of the binomial distribution has them."""
+    ours = Cost(103, 103, tuple([3.0] * slower + [1.0] * (of - slower)))
+    record = results.judge(
+        Row("p", "hub", (Peer("peer"),)), {"hub": ours, "peer": Cost(100, 100, (2.0,) * of)}, {}
+    )
+    assert record["verdict"] == verdict
+
+
+@pytest.mark.parametrize("reach, verdict", [(1.0, "level"), (1.05, "allowed"), (0.75, "level")])
+def test_what_the_aim_allows_needs_no_rounds(reach, verdict):
+    rounds = {"hub": Cost(103, 1, (1.0, 3.0) * 9), "peer": Cost(100, 1, (2.0,) * 18)}
+    record = results.judge(Row("p", "hub", (Peer("peer", reach),)), rounds, {})
+    assert record["verdict"] == verdict
+
+
+def test_rounds_that_came_out_the_same_say_nothing():
+    rounds = {"hub": Cost(103, 1, (2.0,) * 18 + (3.0,) * 5), "peer": Cost(100, 1, (2.0,) * 23)}
+    assert results.judge(Row("p", "hub", (Peer("peer"),)), rounds, {})["verdict"] == "behind"
+
+
+def test_the_rounds_outlive_the_subtraction_of_an_empty_call():
+    assert (Cost.of([5.0, 7.0]) - Cost.of([1.0, 1.0])).rounds == (5.0, 7.0)
+
+
 @pytest.mark.parametrize("most, verdict", [(70, "reached"), (69, "short")])
 def test_a_limit_is_above_all_that_it_names(most, verdict):
     row = Row("p", "hub", limit=Limit(("empty", "checks"), most))
@@ -107,9 +139,14 @@ def test_the_rows_that_are_lost_come_first_and_the_one_lost_most_leads():
         "far behind": judged(Row("far behind", "hub", (Peer("peer"),)), hub=9, peer=2),
         "allowed": judged(Row("allowed", "hub", (Peer("peer", 2),)), hub=3, peer=2),
         "missing": judged(Row("missing", "hub"), {"hub": "no road"}),
+        "level": results.judge(
+            Row("level", "hub", (Peer("peer"),)),
+            {"hub": Cost(3, 1, (1.0, 3.0)), "peer": Cost(2, 1, (2.0, 2.0))},
+            {},
+        ),
     }
     order = [record["path"] for record in results.worst_first(list(made.values()))]
-    assert order == ["far behind", "behind", "allowed", "short", "reached", "missing"]
+    assert order == ["far behind", "behind", "allowed", "level", "short", "reached", "missing"]
 
 
 # ---- rounds --------------------------------------------------------------------------------------
@@ -180,11 +217,27 @@ def test_a_try_that_the_machine_disturbed_shortens_no_round(slow):
 
 def test_a_statement_keeps_its_result_and_sees_its_names():
     seen = []
-    timer = timing.timer_of("record(3)", {"record": seen.append})
+    timer = timing.timer_of("record(3)", {"record": seen.append}, first_calls=0)
     timer(5)
     assert seen == [3] * 5
     timing.timer_of("a = record(4); record(a)", {"record": seen.append})(1)
     assert seen[5:] == [4, None]
+
+
+def test_the_first_calls_of_a_run_are_not_counted():
+    seen, alive = [], weakref.WeakSet()
+
+    class Result:
+        def __init__(self):
+            seen.append(time.perf_counter())
+            time.sleep(0.02)
+            alive.add(self)
+            seen.append(len(alive))
+
+    taken = timing.timer_of("Result()", {"Result": Result})(3)
+    assert len(seen) == 2 * (2 + 3)
+    assert 0.06 <= taken <= time.perf_counter() - seen[4]
+    assert seen[1::2] == [1, 2, 2, 2, 2]  # from the first counted call on the one before is alive
 
 
 # ---- the report ----------------------------------------------------------------------------------

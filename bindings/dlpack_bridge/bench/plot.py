@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-COLOURS = {"behind": "#c0392b", "allowed": "#e67e22", "short": "#f1c40f", "reached": "#27ae60"}
+COLOURS = {
+    "behind": "#c0392b",
+    "allowed": "#e67e22",
+    "level": "#2980b9",
+    "short": "#f1c40f",
+    "reached": "#27ae60",
+}
 
 
 def bars(report: dict[str, Any]) -> list[tuple[str, float, str]]:

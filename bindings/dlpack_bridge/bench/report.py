@@ -10,7 +10,7 @@ from .results import VERDICTS, worst_first
 Record = dict[str, Any]
 
 SCALES = {"ns": 1.0, "ms": 1e6, "bytes": 1.0}
-LOST = ("behind", "allowed", "short", "missing")
+LOST = ("behind", "allowed", "level", "short", "missing")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[str] = ()) -> str:

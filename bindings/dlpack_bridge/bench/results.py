@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import comb
 from statistics import median
 from typing import Any
 
 # From the row that a reader must see first to the one that can wait.
 #   behind   a peer is faster, and by more than the aim allows
 #   allowed  a peer is faster; the aim allows it
+#   level    a peer's least is less, but the rounds do not agree that it is faster
 #   short    no peer is faster, but an aim is not reached
 #   reached  every aim is reached
 #   stated   no aim, or no peer with one could be measured
 #   missing  not measured, for the reason given
-VERDICTS = ("behind", "allowed", "short", "reached", "stated", "missing")
+VERDICTS = ("behind", "allowed", "level", "short", "reached", "stated", "missing")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one call takes: the least of all rounds, and their median."""
+    """What one call takes: the least of all rounds, and their median. `rounds` are what was measured,
+    with nothing subtracted, for comparisons round by round; empty where there were none."""
 
     least: float
     median: float
+    rounds: tuple[float, ...] = field(default=(), compare=False, repr=False)
 
     @classmethod
     def of(cls, samples: list[float]) -> Cost:
-        return cls(min(samples), median(samples))
+        return cls(min(samples), median(samples), tuple(samples))
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.least + other.least, self.median + other.median)
 
     def __sub__(self, other: Cost) -> Cost:
-        return Cost(self.least - other.least, self.median - other.median)
+        return Cost(self.least - other.least, self.median - other.median, self.rounds)
 
     def __truediv__(self, number: float) -> Cost:
         return Cost(self.least / number, self.median / number)
@@ -77,13 +81,23 @@ class Row:
         return list(dict.fromkeys((self.ours, *peers, *self.floors, *above)))
 
 
-def verdict_of_ratio(ratio: float, peer: Peer) -> str | None:
+def agree_that_it_is_slower(ours: Cost, peer: Cost) -> bool:
+    """Whether so many rounds were slower than the peer's as chance alone makes them in one run of
+    twenty at most (a sign test). Without rounds one figure has to do."""
+    pairs = [(a, b) for a, b in zip(ours.rounds, peer.rounds, strict=False) if a != b]
+    slower = sum(a > b for a, b in pairs)
+    by_chance = sum(comb(len(pairs), n) for n in range(slower, len(pairs) + 1)) / 2 ** len(pairs)
+    return not pairs or by_chance <= 0.05
+
+
+def verdict_of_ratio(ratio: float, peer: Peer, rounds_agree: bool = True) -> str | None:
     if peer.reach is None:
         return None
-    is_faster = ratio > 1 and not peer.is_ours
+    if ratio <= 1 or peer.is_ours:
+        return "reached" if ratio <= peer.reach else "short"
     if ratio <= peer.reach:
-        return "allowed" if is_faster else "reached"
-    return "behind" if is_faster else "short"
+        return "allowed"
+    return "behind" if rounds_agree else "level"
 
 
 def judge(row: Row, costs: Mapping[str, Cost], reasons: Mapping[str, str]) -> dict[str, Any]:
@@ -112,13 +126,14 @@ def plain(call: str, cost: Cost) -> dict[str, Any]:
 
 
 def compared(peer: Peer, ours: Cost, costs: Mapping[str, Cost]) -> dict[str, Any]:
-    ratio, of_medians = ours.over(costs[peer.call])
+    theirs = costs[peer.call]
+    ratio, of_medians = ours.over(theirs)
     return {
-        **plain(peer.call, costs[peer.call]),
+        **plain(peer.call, theirs),
         "ratio": ratio,
         "ratio_of_medians": of_medians,
         "reach": peer.reach,
-        "verdict": verdict_of_ratio(ratio, peer),
+        "verdict": verdict_of_ratio(ratio, peer, agree_that_it_is_slower(ours, theirs)),
     }
 
 
@@ -139,7 +154,7 @@ def worst_first(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
     def place(record: dict[str, Any]) -> tuple[int, float]:
         ratios = [peer["ratio"] for peer in record["peers"] if peer["verdict"]]
-        lost = record["verdict"] in ("behind", "allowed")
+        lost = record["verdict"] in ("behind", "allowed", "level")
         return VERDICTS.index(record["verdict"]), -max(ratios, default=0.0) if lost else 0.0
 
     return sorted(records, key=place)

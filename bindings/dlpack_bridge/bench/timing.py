@@ -17,13 +17,15 @@ Timer = Callable[[int], float]
 EMPTY = "callable(None)"
 
 
-def timer_of(statement: str, names: dict[str, Any]) -> Timer:
+def timer_of(statement: str, names: dict[str, Any], first_calls: int = 2) -> Timer:
     """Of an expression whose result is kept until the next one replaces it, as a loop of a user's
-    does; or of statements."""
+    does; or of statements. The first calls of each run are not counted: with the second result the
+    allocator has the memory that a loop goes on with, which it may have given back since the last run."""
     is_expression = "\n" not in statement and ";" not in statement
-    return timeit.Timer(
-        f"result = {statement}" if is_expression else statement, globals=names
-    ).timeit
+    if not is_expression:
+        return timeit.Timer(statement, globals=names).timeit
+    call = f"result = {statement}"
+    return timeit.Timer(call, "\n".join([call] * first_calls) or "pass", globals=names).timeit
 
 
 def calls_per_round(timer: Timer, seconds: float) -> int:
