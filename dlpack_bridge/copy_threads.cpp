@@ -127,21 +127,19 @@ void pause() noexcept {
 /// with the others. Lives on the caller's stack.
 class job {
  public:
-  job(std::int64_t parts, int helpers, part_function function) noexcept
-      : function_(function), helpers_(helpers) {
-    const int threads = helpers + 1;
+  job(std::int64_t parts, int threads, part_function function) noexcept
+      : function_(function), threads_(threads) {
     for (int i = 0; i < threads; ++i) {
       shares_[i].next.store(parts * i / threads, std::memory_order_relaxed);
       shares_[i].end = parts * (i + 1) / threads;
     }
   }
 
-  int helpers() const noexcept { return helpers_; }
+  int threads() const noexcept { return threads_; }
 
   void work(int thread) {
-    const int threads = helpers_ + 1;
-    for (int i = 0; i < threads; ++i) {
-      share& s = shares_[(thread + i) % threads];
+    for (int i = 0; i < threads_; ++i) {
+      share& s = shares_[(thread + i) % threads_];
       while (true) {
         const std::int64_t part = s.next.fetch_add(1, std::memory_order_relaxed);
         if (part >= s.end) break;
@@ -150,10 +148,6 @@ class job {
     }
   }
 
-  void enter() noexcept { inside_.fetch_add(1, std::memory_order_relaxed); }
-  void leave() noexcept { inside_.fetch_sub(1, std::memory_order_release); }
-  bool is_left() const noexcept { return inside_.load(std::memory_order_acquire) == 0; }
-
  private:
   struct alignas(64) share {
     std::atomic<std::int64_t> next;
@@ -161,106 +155,153 @@ class job {
   };
 
   const part_function function_;
-  const int helpers_;
-  std::atomic<int> inside_{0};  // helpers at work
+  const int threads_;
   std::array<share, most_threads> shares_;
 };
 
-/// Threads that sleep until there is a job. A pool is never destroyed, since anyone may still copy
-/// when statics are.
-class thread_pool {
+/// A thread that takes one job after the other. What passes between it and a caller is one word, so
+/// that a copy which takes some microseconds gains by it. It stays awake for a while after a job: copies
+/// often come one after the other, and to fall asleep and wake takes as long as to copy some 100 KB.
+class alignas(64) helper {
  public:
-  /// The pool does one job at a time: who comes meanwhile works alone.
-  void run(job& work) {
-    const bool helped = offer(work);
-    work.work(0);
-    if (helped) withdraw(work);
+  /// Throws where there is no thread or no memory for it.
+  void start(int number) {
+    thread_ = std::thread([this, number] { serve(number); });
   }
 
-  /// Ends the threads; later jobs find no help.
-  void retire() {
-    {
-      const std::lock_guard lock(mutex_);
-      retired_ = true;
-      offers_.fetch_add(1, std::memory_order_relaxed);
-    }
-    wake_.notify_all();
-    for (std::thread& thread : threads_) {
-      if (thread.joinable()) thread.join();
-    }
-  }
-
- private:
-  bool offer(job& work) {
-    {
-      const std::lock_guard lock(mutex_);
-      if (job_ != nullptr || retired_) return false;
-      start_threads(work.helpers());
-      job_ = &work;
-      offers_.fetch_add(1, std::memory_order_relaxed);
-    }
-    wake_.notify_all();
+  /// False when it is at another job.
+  bool offer(job& work) noexcept {
+    std::uintptr_t found = nothing;
+    if (!state_.compare_exchange_strong(found, offered(work))) return false;
+    if (asleep_.load()) wake();
     return true;
   }
 
-  /// Returns when no helper touches the job any more: after at most the part it is at.
-  void withdraw(job& work) {
-    {
-      const std::lock_guard lock(mutex_);
-      job_ = nullptr;
-    }
-    for (int look = 0; !work.is_left(); ++look) {
-      if (look < 200) pause();  // the last part, most likely
+  /// Returns when it does not touch the job any more: at once if it has not begun, else after at most
+  /// the part it is at.
+  void withdraw(job& work) noexcept {
+    std::uintptr_t found = offered(work);
+    if (state_.compare_exchange_strong(found, nothing)) return;
+    for (int look = 0; state_.load(std::memory_order_acquire) == begun(work); ++look) {
+      if (look < 200) pause();
       else std::this_thread::yield();
     }
   }
 
-  void start_threads(int wanted) {
-    const signals_blocked blocked;
-    for (; running_ < wanted; ++running_) {
-      try {
-        threads_[running_] = std::thread([this, helper = running_ + 1] { serve(helper); });
-      } catch (const std::exception&) {
-        return;  // no thread or no memory for it: fewer, then
-      }
-    }
+  /// Ends the thread when it has no job.
+  void retire() {
+    retired_.store(true);
+    wake();
+    thread_.join();
   }
 
-  void serve(int helper) {
-    unsigned seen = 0;
-    std::unique_lock lock(mutex_);
+ private:
+  // The state is a job's address, with a bit in it once the helper has begun.
+  static constexpr std::uintptr_t nothing = 0;
+  static std::uintptr_t offered(job& work) noexcept {
+    return reinterpret_cast<std::uintptr_t>(&work);
+  }
+  static std::uintptr_t begun(job& work) noexcept { return offered(work) | 1; }
+
+  void wake() noexcept {
+    {
+      const std::lock_guard lock(mutex_);
+    }  // it sleeps, or will look again before it does
+    wake_.notify_one();
+  }
+
+  bool is_wanted() const noexcept { return state_.load() != nothing || retired_.load(); }
+
+  void serve(int number) {
     while (true) {
-      wake_.wait(lock, [&] {
-        const bool is_wanted = job_ != nullptr && helper <= job_->helpers();
-        return retired_ || (is_wanted && offers_.load(std::memory_order_relaxed) != seen);
-      });
-      if (retired_) return;
-      job& work = *job_;
-      work.enter();
-      seen = offers_.load(std::memory_order_relaxed);
-      lock.unlock();
-      work.work(helper);
-      work.leave();
-      stay_awake(seen);
-      lock.lock();
+      if (!stays_awake_until_wanted()) sleep_until_wanted();
+      std::uintptr_t found = state_.load(std::memory_order_acquire);
+      if (found == nothing) {
+        if (retired_.load()) return;
+        continue;
+      }
+      auto& work = *reinterpret_cast<job*>(found);
+      if (!state_.compare_exchange_strong(found, begun(work))) continue;  // withdrawn
+      work.work(number);
+      state_.store(nothing, std::memory_order_release);
     }
   }
 
-  /// Copies often come one after the other, and to fall asleep and wake takes as long as to copy
-  /// some 100 KB.
-  void stay_awake(unsigned seen) const noexcept {
+  bool stays_awake_until_wanted() const noexcept {
     using clock = std::chrono::steady_clock;
     const clock::time_point end = clock::now() + std::chrono::microseconds(100);
-    while (offers_.load(std::memory_order_relaxed) == seen && clock::now() < end) pause();
+    do {
+      for (int look = 0; look < 32; ++look) {
+        if (state_.load(std::memory_order_relaxed) != nothing) return true;
+        pause();
+      }
+    } while (!retired_.load(std::memory_order_relaxed) && clock::now() < end);
+    return false;
   }
 
-  std::atomic<unsigned> offers_{0};
+  void sleep_until_wanted() {
+    std::unique_lock lock(mutex_);
+    asleep_.store(true);  // before the look: who offers a job looks the other way round
+    wake_.wait(lock, [this] { return is_wanted(); });
+    asleep_.store(false);
+  }
+
+  std::atomic<std::uintptr_t> state_{nothing};
+  std::atomic<bool> asleep_{false};
+  std::atomic<bool> retired_{false};
   std::mutex mutex_;
   std::condition_variable wake_;
-  job* job_ = nullptr;
+  std::thread thread_;
+};
+
+/// A pool is never destroyed, since anyone may still copy when statics are.
+class thread_pool {
+ public:
+  /// With the help of threads that are not at somebody else's job.
+  void run(job& work) {
+    const int helpers = start_helpers(work.threads() - 1);
+    std::array<helper*, most_threads> helping;
+    int count = 0;
+    for (int i = 0; i < helpers; ++i) {
+      if (helpers_[i].offer(work)) helping[count++] = &helpers_[i];
+    }
+    work.work(0);
+    for (int i = 0; i < count; ++i) helping[i]->withdraw(work);
+  }
+
+  /// Ends the threads; later jobs find no help.
+  void retire() {
+    const std::lock_guard lock(mutex_);
+    retired_ = true;
+    for (int i = started_.exchange(0); i-- > 0;) helpers_[i].retire();
+  }
+
+ private:
+  /// How many there are, up to so many.
+  int start_helpers(int wanted) {
+    const int there = started_.load(std::memory_order_acquire);
+    return there >= wanted ? wanted : start_more(wanted);
+  }
+
+  int start_more(int wanted) {
+    const std::lock_guard lock(mutex_);
+    const signals_blocked blocked;
+    int there = started_.load(std::memory_order_relaxed);
+    for (; there < wanted && !retired_; ++there) {
+      try {
+        helpers_[there].start(there + 1);
+      } catch (const std::exception&) {
+        break;  // fewer, then
+      }
+      started_.store(there + 1, std::memory_order_release);
+    }
+    return std::min(there, wanted);
+  }
+
+  std::atomic<int> started_{0};
+  std::mutex mutex_;  // of starting and ending
   bool retired_ = false;
-  int running_ = 0;
-  std::array<std::thread, most_threads - 1> threads_;
+  std::array<helper, most_threads - 1> helpers_;
 };
 
 std::atomic<thread_pool*> current_pool{nullptr};
@@ -303,10 +344,10 @@ int copy_threads() noexcept {
 }
 
 void run_parts(std::int64_t parts, int threads, part_function function) {
-  const auto helpers =
-      std::clamp<std::int64_t>(std::min<std::int64_t>(threads, parts) - 1, 0, most_threads - 1);
-  job work(parts, static_cast<int>(helpers), function);
-  thread_pool* const pool = helpers == 0 ? nullptr : pool_of_this_process();
+  const auto sharing =
+      std::clamp<std::int64_t>(std::min<std::int64_t>(threads, parts), 1, most_threads);
+  job work(parts, static_cast<int>(sharing), function);
+  thread_pool* const pool = sharing == 1 ? nullptr : pool_of_this_process();
   if (pool == nullptr) return work.work(0);
   pool->run(work);
 }

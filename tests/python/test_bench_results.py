@@ -176,11 +176,11 @@ def test_what_has_no_call_in_it_is_taken_as_it_is(monkeypatch):
     assert {name: round(cost.least, 6) for name, cost in found.items()} == {"step": 2, "call": 30}
 
 
-def test_each_round_makes_every_call_once_and_in_turns():
+def test_each_round_makes_every_call_once_there_and_back():
     calls = []
     timers = {name: fake_timer(1e9, calls, name) for name in "abc"}  # one call is enough to warm up
     samples = timing.interleaved(timers, 4, 1e-6)
-    assert calls[9:] == list("abc") * 4
+    assert calls[9:] == list("abccba") * 2
     assert {name: len(found) for name, found in samples.items()} == dict.fromkeys("abc", 4)
 
 

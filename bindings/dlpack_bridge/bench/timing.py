@@ -58,12 +58,14 @@ def garbage_kept() -> Iterator[None]:
 
 
 def interleaved(timers: Mapping[str, Timer], rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Nanoseconds per call, one figure for each round."""
+    """Nanoseconds per call, one figure for each round. Every other round goes backwards: a call may
+    leave something behind that slows the one after it, as the threads of OpenMP, which go on looking
+    for work for some milliseconds."""
     numbers = {call: calls_per_round(timer, seconds) for call, timer in timers.items()}
     samples: dict[str, list[float]] = {call: [] for call in timers}
     with garbage_kept():
-        for _ in range(rounds):
-            for call, timer in timers.items():
+        for number in range(rounds):
+            for call, timer in list(timers.items())[:: -1 if number % 2 else 1]:
                 samples[call].append(per_call(timer, numbers[call]))
     return samples
 
