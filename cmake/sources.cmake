@@ -51,6 +51,7 @@ set(dlpack_bridge_core_sources
     copy_kernels.cpp
     copy_move.cpp
     copy_plan.cpp
+    copy_pool.cpp
     copy_road.cpp
     copy_shuffles.cpp
     copy_stream.cpp

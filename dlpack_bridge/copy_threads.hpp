@@ -5,6 +5,8 @@
 
 namespace dlpack_bridge::detail {
 
+inline constexpr int most_threads = 16;  ///< a few saturate any memory
+
 /// How many threads a large copy may use now: the processors that this thread may run on, or fewer
 /// when OpenMP is in the process and would use fewer here (torch.set_num_threads ends there), or
 /// without OpenMP when OMP_NUM_THREADS says so.

@@ -263,6 +263,10 @@ handed_over hand_over_copy(const description& s, const decision& d, owner& keep,
                            extent* room) {
   fresh_copy made = carry_out_copy(s, d, keep, sides.listener, room);
   handed_over out{.view = made.view, .flags = DLPACK_FLAG_BITMASK_IS_COPIED, .stream = made.stream};
+  if (!needs_cuda(d.device.type)) {  // finished, and read by no device
+    out.keep = std::move(made.memory.keep);
+    return out;
+  }
   if (made.running) {
     keep =
         lend(std::move(keep), s.view, d.device, {.user = made.stream, .listener = sides.listener});
