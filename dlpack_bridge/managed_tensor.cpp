@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstddef>
 #include <cstdlib>
 #include <new>
 
@@ -13,13 +14,24 @@
 namespace dlpack_bridge {
 namespace {
 
+// The struct of DLPack 0.x, where its tensor is that of the versioned one.
+struct legacy_struct {
+  std::byte before[offsetof(DLManagedTensorVersioned, dl_tensor)];
+  DLManagedTensor managed;
+};
+static_assert(offsetof(legacy_struct, managed.dl_tensor) ==
+              offsetof(DLManagedTensorVersioned, dl_tensor));
+
 // What the hub allocates for a managed tensor: both structs of the protocol (a consumer gets one of
-// them), what keeps the memory alive, then shape and strides.
+// them), what keeps the memory alive, then shape and strides. Small, because who has a hundred thousand
+// arrays waits for the caches.
 struct block {
   block(const tensor_view& view, owner&& kept, std::uint64_t flags) noexcept;
 
-  DLManagedTensorVersioned versioned;
-  DLManagedTensor legacy;  // written when it is asked for
+  union {
+    DLManagedTensorVersioned versioned;
+    legacy_struct legacy;
+  };
   owner keep;
   live_token token;
 
@@ -112,8 +124,10 @@ DLManagedTensorVersioned* managed_tensor::release() && noexcept {
 DLManagedTensor* managed_tensor::release_legacy() && {
   if (tensor_ == nullptr) return nullptr;
   auto* made = static_cast<block*>(std::exchange(tensor_, nullptr)->manager_ctx);
-  made->legacy = DLManagedTensor{made->versioned.dl_tensor, made, delete_legacy};
-  return &made->legacy;
+  DLManagedTensor& managed = made->legacy.managed;  // whose tensor is there
+  managed.manager_ctx = made;
+  managed.deleter = delete_legacy;
+  return &managed;
 }
 
 tensor_view managed_tensor::view() const& noexcept {
