@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "dlpack_bridge"
 
-STANDARD = r"[a-z_0-9]+|([a-z]mmintrin|arm_neon|cpuid|dlfcn|pthread|sched|unistd)\.h|sys/[a-z]+\.h"
+STANDARD = r"[a-z_0-9]+|([a-z]mmintrin|arm_neon|cpuid|dlfcn|link|pthread|sched)\.h|sys/[a-z]+\.h"
 CORE = r"dlpack/dlpack\.h|dlpack_bridge/[a-z_0-9]+\.hpp"
 PYTHON = r"Python\.h|structmember\.h|numpy/.*|dlpack_bridge/python/.*"
 CUDA = r"cuda\.h|cudaTypedefs\.h|dlpack_bridge/cuda/.*"
