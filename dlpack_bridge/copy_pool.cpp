@@ -1,3 +1,5 @@
+// run_parts of copy_threads.hpp: the threads that help, and how a job gets to them.
+
 #include <algorithm>
 #include <array>
 #include <atomic>

@@ -237,6 +237,10 @@ const source_row array_source{.protocol = "array",
                               .renew = renew_array,
                               .lives_in_object = true};
 
+managed_tensor share_array(PyObject* array) {
+  return managed_tensor::wrap(as_array(array)->view(), own_object(array));
+}
+
 bool renew_order(array_object* self, stream_handle consumer) {
   if (self->source == nullptr || !self->stream.known() || self->stream.no_sync()) return true;
   if (!cuda_status().answers()) return true;

@@ -51,6 +51,10 @@ inline array_object* as_array(PyObject* object) noexcept {
 ref make_array(const tensor_view& view, owner keep, bool copied,
                stream_handle stream = {}) noexcept;
 
+/// A managed tensor of an Array as it is, which keeps it alive. Orders nothing.
+/// @throws std::bad_alloc
+managed_tensor share_array(PyObject* array);
+
 /// Brings the order of an Array of device memory up to date: work that its source has enqueued since
 /// comes before later work on the Array's stream. What is on `consumer`, where the Array goes, needs no
 /// order. False with an error set.

@@ -123,7 +123,7 @@ bool leaves_as_it_is(array_object* self, bool versioned) noexcept {
 PyObject* hand_out(PyObject* self, bool versioned) noexcept {
   release_late_ones();
   try {
-    return in_capsule(managed_tensor::wrap(as_array(self)->view(), own_object(self)), versioned);
+    return in_capsule(share_array(self), versioned);
   } catch (...) {
     raise_current_exception();
     return nullptr;

