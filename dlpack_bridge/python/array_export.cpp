@@ -36,13 +36,40 @@ void raise_blocker(reason_code code, const std::string& message) noexcept {
 
 // ---- __dlpack__ ------------------------------------------------------------------------------
 
-struct export_request {
-  requirements wanted;
+// What __dlpack__ was called with, unread.
+struct dlpack_arguments {
+  PyObject* max_version = Py_None;
   PyObject* stream = Py_None;
-  bool versioned = false;
+  PyObject* dl_device = Py_None;
+  PyObject* copy = Py_None;
+
+  bool ask_nothing() const noexcept {
+    return stream == Py_None && dl_device == Py_None && copy == Py_None;
+  }
 };
 
-bool read_max_version(PyObject* value, export_request& request) noexcept {
+bool sort_arguments(PyObject* const* args, Py_ssize_t count, PyObject* names,
+                    dlpack_arguments& given) noexcept {
+  if (count != 0) {
+    PyErr_SetString(PyExc_TypeError, "__dlpack__() takes keyword arguments only");
+    return false;
+  }
+  static const keyword_names known{"max_version", "stream", "dl_device", "copy"};
+  PyObject** const places[] = {&given.max_version, &given.stream, &given.dl_device, &given.copy};
+  const Py_ssize_t keywords = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
+  for (Py_ssize_t i = 0; i < keywords; ++i) {
+    PyObject* const name = PyTuple_GET_ITEM(names, i);
+    const int place = known.find(name);
+    if (place < 0) {
+      PyErr_Format(PyExc_TypeError, "__dlpack__() got an unexpected keyword argument '%U'", name);
+      return false;
+    }
+    *places[place] = args[i];
+  }
+  return true;
+}
+
+bool read_max_version(PyObject* value, bool& versioned) noexcept {
   if (value == Py_None) return true;
   if (!PyTuple_Check(value) || PyTuple_GET_SIZE(value) != 2 ||
       !PyLong_Check(PyTuple_GET_ITEM(value, 0)) || !PyLong_Check(PyTuple_GET_ITEM(value, 1))) {
@@ -51,60 +78,39 @@ bool read_max_version(PyObject* value, export_request& request) noexcept {
   }
   int beyond = 0;
   const long major = PyLong_AsLongAndOverflow(PyTuple_GET_ITEM(value, 0), &beyond);
-  request.versioned = beyond > 0 || (beyond == 0 && major >= 1);
+  versioned = beyond > 0 || (beyond == 0 && major >= 1);
   return true;
 }
 
 // The array API's table, per kind of device; the memory of the host knows no streams.
-bool check_stream(const array_object* self, export_request& request) noexcept {
-  const device to = request.wanted.device.value_or(self->device);
-  if (request.stream == Py_None) {
+bool read_stream(PyObject* stream, device to, requirements& wanted) noexcept {
+  if (stream == Py_None) {
     // The legacy default stream; whoever asks for managed memory like this may read it on the host.
-    if (to.type == kDLCUDA) request.wanted.stream = *stream_handle::from_protocol(kDLCUDA, 1);
-    request.wanted.complete = to.type == kDLCUDAManaged;
+    if (to.type == kDLCUDA) wanted.stream = *stream_handle::from_protocol(kDLCUDA, 1);
+    wanted.complete = to.type == kDLCUDAManaged;
     return true;
   }
-  if (!PyLong_Check(request.stream) || PyBool_Check(request.stream)) {
-    PyErr_Format(PyExc_TypeError, "stream is None or an int, got %.200s",
-                 Py_TYPE(request.stream)->tp_name);
+  if (!PyLong_Check(stream) || PyBool_Check(stream)) {
+    PyErr_Format(PyExc_TypeError, "stream is None or an int, got %.200s", Py_TYPE(stream)->tp_name);
     return false;
   }
   int beyond = 0;
-  long long number = PyLong_AsLongLongAndOverflow(request.stream, &beyond);
+  long long number = PyLong_AsLongLongAndOverflow(stream, &beyond);
   if (beyond != 0) number = beyond > 0 ? INT64_MAX : INT64_MIN;
   const auto read = stream_handle::from_protocol(to.type, number);
-  if (beyond != 0 || !read) request.wanted.refused_stream = number;
-  else request.wanted.stream = *read;
+  if (beyond != 0 || !read) wanted.refused_stream = number;
+  else wanted.stream = *read;
   return true;
 }
 
-bool read_argument(const keyword_names& known, PyObject* name, PyObject* value,
-                   export_request& request) noexcept {
-  switch (known.find(name)) {
-    case 0: return read_max_version(value, request);
-    case 1: request.stream = value; return true;
-    case 2:
-      if (value != Py_None) request.wanted.device = device_from_object(value);
-      return value == Py_None || request.wanted.device.has_value();
-    case 3: return read_copy(value, request.wanted);
-    default: break;
+bool read_arguments(const dlpack_arguments& given, device own, requirements& wanted) noexcept {
+  if (given.dl_device != Py_None) {
+    wanted.device = device_from_object(given.dl_device);
+    if (!wanted.device) return false;
   }
-  PyErr_Format(PyExc_TypeError, "__dlpack__() got an unexpected keyword argument '%U'", name);
-  return false;
-}
-
-bool read_request(PyObject* const* args, Py_ssize_t count, PyObject* names,
-                  export_request& request) noexcept {
-  if (count != 0) {
-    PyErr_SetString(PyExc_TypeError, "__dlpack__() takes keyword arguments only");
-    return false;
-  }
-  static const keyword_names known{"max_version", "stream", "dl_device", "copy"};
-  const Py_ssize_t keywords = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
-  for (Py_ssize_t i = 0; i < keywords; ++i) {
-    if (!read_argument(known, PyTuple_GET_ITEM(names, i), args[i], request)) return false;
-  }
-  return true;
+  wanted.readonly = readonly_policy::error;  // nobody asked for a copy
+  return read_copy(given.copy, wanted) &&
+         read_stream(given.stream, wanted.device.value_or(own), wanted);
 }
 
 // The decision for who asks nothing, remembered by the array. Device memory is ordered anew each time.
@@ -186,16 +192,17 @@ PyObject* array_dlpack_device(PyObject* self, PyObject*) {
 }
 
 PyObject* array_dlpack(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
-  export_request request;
-  if (!read_request(args, count, names, request)) return nullptr;
-  if (!check_stream(as_array(self), request)) return nullptr;
-  request.wanted.readonly = readonly_policy::error;  // nobody asked for a copy
-  if (request.wanted.asks_nothing() && !is_traced() &&
-      leaves_as_it_is(as_array(self), request.versioned)) {
-    return hand_out(self, request.versioned);
+  dlpack_arguments given;
+  bool versioned = false;
+  if (!sort_arguments(args, count, names, given)) return nullptr;
+  if (!read_max_version(given.max_version, versioned)) return nullptr;
+  if (given.ask_nothing() && !is_traced() && leaves_as_it_is(as_array(self), versioned)) {
+    return hand_out(self, versioned);
   }
-  const bool forbids_copy = request.wanted.copy == copy_policy::never;
-  return convert(self, consumer_row(request.versioned, forbids_copy), request.wanted);
+  requirements wanted;
+  if (!read_arguments(given, as_array(self)->device, wanted)) return nullptr;
+  const bool forbids_copy = wanted.copy == copy_policy::never;
+  return convert(self, consumer_row(versioned, forbids_copy), wanted);
 }
 
 PyObject* array_interface(PyObject* object, void*) {
