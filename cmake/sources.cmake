@@ -275,6 +275,7 @@ set(dlpack_bridge_cuda_test_stems
     gather
     handshake
     ignored_calls
+    mdspan
     memory
     random_programs
     release

@@ -219,10 +219,12 @@ class array {
       return mapping_type(extents, strides_type{static_cast<index>(strides()[Axes])...});
     } else {
       const mapping_type made(extents);
-      const auto differs = [&](std::size_t axis) {
-        return shape()[axis] > 1 && std::cmp_not_equal(made.stride(axis), strides()[axis]);
-      };
-      if (!empty() && (differs(Axes) || ...)) refuse_mdspan();
+      if constexpr (M::rank() > 0) {  // else there is no stride to ask for
+        const auto differs = [&](std::size_t axis) {
+          return shape()[axis] > 1 && std::cmp_not_equal(made.stride(axis), strides()[axis]);
+        };
+        if (!empty() && (differs(Axes) || ...)) refuse_mdspan();
+      }
       return made;
     }
   }
