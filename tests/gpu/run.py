@@ -1,7 +1,8 @@
 """Builds the library, the Python module and the GPU tests from what is installed, and runs them: the
 work of `make test-gpu`. Ends at once, with the reason, where there is no GPU.
 
-    run.py [PART]...    parts: cpp, measure, and the names of the files in python/ (release, ...)
+    run.py [PART]...    parts: cpp, extension, measure, and the names of the files in python/
+                        (release, ...)
 
 Everything lands in build/gpu. Environment: CATCH2_DIR, DLPACK_BRIDGE_DLPACK_INCLUDE_DIR, CUDA_HOME, JOBS.
 """
@@ -23,11 +24,14 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BUILD = ROOT / "build" / "gpu"
+TREE = BUILD / "tree"
 PACKAGE = BUILD / "package"
+EXTENSION = ROOT / "docs" / "examples" / "extension_cuda"
 FINDINGS = BUILD / "findings.tsv"
 TOOLS = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 sys.path.insert(0, str(ROOT / "tests" / "support"))
+import cuda_toolkit
 import run_tests
 
 
@@ -107,43 +111,83 @@ def dlpack_option() -> list[str]:
 # ---- build ---------------------------------------------------------------------------------------
 
 
-def run_logged(what: str, command: list[str], log: Path) -> None:
+class BuildError(Exception):
+    pass
+
+
+def run_logged(what: str, log: str, command: list[str], **environment: str) -> str:
+    """What the command said; it is in build/gpu/LOG.log as well."""
     print(f"\033[1m==> {what}\033[0m", flush=True)
-    with open(log, "w") as file:
-        done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False)
+    path = BUILD / f"{log}.log"
+    with open(path, "w") as file:
+        done = subprocess.run(
+            command,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            check=False,
+            env={**os.environ, **environment},
+        )
+    said = path.read_text()
     if done.returncode != 0:
-        lines = log.read_text().splitlines()
-        wrong = [n for n, line in enumerate(lines) if re.search(r"error|FAILED|Could NOT", line)]
+        lines = said.splitlines()
+        wrong = [
+            n for n, line in enumerate(lines) if re.search(r"[Ee]rror[: ]|FAILED|Could NOT", line)
+        ]
         for n in wrong[:10] or range(max(0, len(lines) - 30), len(lines)):
             print("\n".join(lines[n : n + 4]), file=sys.stderr)
-        stop(f"{what} failed; all of it is in {log}")
+        raise BuildError(f"{what} failed; all of it is in {path}")
+    return said
 
 
-def build() -> str:
-    cmake = tool("cmake", "pip install cmake")
+def cmake() -> str:
+    return tool("cmake", "pip install cmake")
+
+
+def build_project(what: str, source: Path, tree: Path, *options: str, **environment: str) -> str:
+    """What CMake said when it configured."""
     need_module("pybind11", "pybind11")
     import pybind11
 
-    BUILD.mkdir(parents=True, exist_ok=True)
-    tree = BUILD / "tree"
-    options = [
-        "-DCMAKE_BUILD_TYPE=Release",
-        "-DDLPACK_BRIDGE_BUILD_BINDINGS=ON",
-        f"-DPython_EXECUTABLE={sys.executable}",
-        f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
-        *dlpack_option(),
-    ]
+    configure = [cmake(), "-S", str(source), "-B", str(tree), "-DCMAKE_BUILD_TYPE=Release"]
+    configure += [f"-DPython_EXECUTABLE={sys.executable}"]
+    configure += [f"-Dpybind11_DIR={pybind11.get_cmake_dir()}", *options]
     if (ninja := shutil.which("ninja", path=TOOLS)) is not None:
-        options += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
+        configure += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
+    jobs = os.environ.get("JOBS") or str(os.cpu_count() or 2)
+    build = [cmake(), "--build", str(tree), "--parallel", jobs]
+    said = run_logged(f"Configuring {what}", f"{tree.name}-configure", configure, **environment)
+    run_logged(f"Building {what}", f"{tree.name}-build", build, **environment)
+    return said
+
+
+def build() -> str:
+    BUILD.mkdir(parents=True, exist_ok=True)
+    options = ["-DDLPACK_BRIDGE_BUILD_BINDINGS=ON", "-DDLPACK_BRIDGE_INSTALL=ON", *dlpack_option()]
     if given := os.environ.get("CATCH2_DIR"):
         options += [f"-DCATCH2_DIR={given}"]
-    configure = [cmake, "-S", str(HERE), "-B", str(tree), *options]
-    run_logged("Configuring build/gpu", configure, BUILD / "configure.log")
-    jobs = os.environ.get("JOBS") or str(os.cpu_count() or 2)
-    command = [cmake, "--build", str(tree), "--parallel", jobs]
-    run_logged("Building the module and the GPU tests in build/gpu", command, BUILD / "build.log")
-    place_package(tree)
-    return (BUILD / "configure.log").read_text()
+    said = build_project("the module and the GPU tests in build/gpu", HERE, TREE, *options)
+    place_package(TREE)
+    return said
+
+
+def build_extension() -> Path:
+    """The example project as a CMake project finds the library: installed, with no pip about. The
+    folder of its module."""
+    prefix, folder = BUILD / "prefix", BUILD / "extension"
+    shutil.rmtree(prefix, ignore_errors=True)
+    install = [cmake(), "--install", str(TREE), "--prefix", str(prefix)]
+    run_logged("Installing the library into build/gpu/prefix", "install", install)
+    cache = (TREE / "CMakeCache.txt").read_text()
+    nvcc = re.search(r"^DLPACK_BRIDGE_NVCC:\w+=(.+)$", cache, re.MULTILINE)[1]
+    build_project(
+        "docs/examples/extension_cuda in build/gpu",
+        EXTENSION,
+        folder,
+        f"-DCMAKE_PREFIX_PATH={prefix}",
+        "-DCMAKE_CUDA_ARCHITECTURES=all-major",  # as its pyproject.toml has it
+        **cuda_toolkit.build_environment(nvcc, BUILD / "toolkit"),
+    )
+    return folder
 
 
 def place_package(tree: Path) -> None:
@@ -169,9 +213,10 @@ def environment() -> None:
         CUDA_DEVICE_MAX_CONNECTIONS="32",
         XLA_PYTHON_CLIENT_PREALLOCATE="false",
         DLPACK_BRIDGE_GPU_FINDINGS=str(FINDINGS),
-        DLPACK_BRIDGE_GPU_LAB=str(next((BUILD / "tree").rglob("libgpu_lab.so"))),
+        DLPACK_BRIDGE_GPU_LAB=str(next(TREE.rglob("libgpu_lab.so"))),
         DLPACK_BRIDGE_GPU_MEASURED=str(BUILD / "measured.json"),
         PYTHONPATH=os.pathsep.join(filter(None, [str(PACKAGE), os.environ.get("PYTHONPATH")])),
+        PYTHONPYCACHEPREFIX=str(BUILD / "pycache"),  # nothing lands beside the sources
         PYTHONUNBUFFERED="1",
     )
 
@@ -188,7 +233,7 @@ def run_suites(has_catch2: bool, wanted: Wanted) -> list[run_tests.Suite]:
     if has_catch2 and wanted("cpp"):
         ctest = [
             tool("ctest", "pip install cmake"),
-            f"--test-dir={BUILD / 'tree'}",
+            f"--test-dir={TREE}",
             "--label-regex=gpu",
         ]
         suites.append(
@@ -206,7 +251,24 @@ def run_suites(has_catch2: bool, wanted: Wanted) -> list[run_tests.Suite]:
             continue
         command = [sys.executable, "-c", PYTEST, str(file), "-q"]
         suites.append(run_tests.run_command(f"GPU, {file.stem}", command, "--junit-xml"))
+    if wanted("extension"):
+        suites.append(run_extension())
     return suites
+
+
+def run_extension() -> run_tests.Suite:
+    """The example's own tests, which know nothing of the conftest.py of the others."""
+    name = "GPU, extension"
+    try:
+        folder = build_extension()
+    except BuildError as error:
+        return run_tests.Suite(name, failed=[str(error)])
+    # Ended with its stack when it hangs.
+    limited = f"import faulthandler; faulthandler.dump_traceback_later(120, exit=True); {PYTEST}"
+    command = [sys.executable, "-c", limited, "-c", str(HERE / "python" / "pytest.ini")]
+    command += ["--rootdir", str(EXTENSION), str(EXTENSION / "tests"), "-q"]
+    found = os.pathsep.join([str(folder), os.environ["PYTHONPATH"]])
+    return run_tests.run_command(name, command, "--junit-xml", {"PYTHONPATH": found})
 
 
 def measure() -> bool:
@@ -232,7 +294,12 @@ def main() -> int:
         return 0
     for module in ("torch", "numpy"):
         need_module(module, module)
-    configured = build()
+    # There is one: a test that skips because it finds none has failed.
+    run_tests.ALLOWED_SKIPS = re.compile(r"needs two GPUs|needs \w+, which is not installed here")
+    try:
+        configured = build()
+    except BuildError as error:
+        stop(str(error))
     environment()
     parts = sys.argv[1:]
     suites = run_suites("No Catch2 3" not in configured, lambda part: not parts or part in parts)
