@@ -16,7 +16,7 @@ namespace {
 
 /// A buffer of one tile; the four that a conversion may need fit the first-level cache.
 constexpr extent buffer_bytes = 12288;
-/// Of a gathered tile that needs no other buffer.
+/// Of a gathered tile that needs no other buffer, together with what it is converted to.
 constexpr extent lone_buffer_bytes = 2 * buffer_bytes;
 
 /// A transposed tile reads whole cache lines and writes two at a time, of at least so many rows and
@@ -62,6 +62,13 @@ extent place_in_line(const std::byte* p) noexcept {
 extent elements_to_next_line(const std::byte* p, extent itemsize) noexcept {
   const extent bytes = (cache_line - place_in_line(p)) % cache_line;
   return bytes % itemsize == 0 ? bytes / itemsize : 0;
+}
+
+/// A row of a tile that is a sliver costs as much as one of ten times as many elements: the parts, in
+/// whole groups, into which so many of all are taken.
+extent in_equal_parts(extent parts, extent all, extent group) noexcept {
+  const extent each = (all + parts - 1) / parts;
+  return (each + group - 1) / group * group;
 }
 
 strided_block part_of(const strided_block& block, extent row, extent rows, extent column,
@@ -113,7 +120,8 @@ void block_copier::choose_tile(const strided_block& shape) noexcept {
   if (transposed_) {
     // Then nothing is scattered.
     const bool direct = !streaming_ && shape.to_step == to_size_ && shape.count >= short_row;
-    choose_transposed_tile(shape, direct ? lone_buffer_bytes / from_size_ : elements);
+    const extent at_hand = from_size_ + (steps_ > 0 ? to_size_ : 0);
+    choose_transposed_tile(shape, direct ? lone_buffer_bytes / at_hand : elements);
   } else {
     tile_columns_ = std::min(shape.count, elements / 2);
     tile_rows_ = elements / 2 / tile_columns_;
@@ -128,6 +136,10 @@ void block_copier::choose_transposed_tile(const strided_block& shape, extent ele
   // Rows that follow one another are one long row where tiles take them whole.
   const bool one_row = shape.to_row == shape.count * to_size_;
   if (streaming_ && one_row && fewest_rows * shape.count <= elements) tile_columns_ = shape.count;
+  const extent group = std::max<extent>(cache_line / std::min(from_size_, to_size_), 1);
+  if (!streaming_ && shape.count > tile_columns_) {
+    tile_columns_ = in_equal_parts(shape.count / tile_columns_, shape.count, group);
+  }
   const bool whole_lines = shape.to_row % cache_line == 0 || shape.count <= tile_columns_;
   overlap_ = streaming_ && !whole_lines ? cache_line / to_size_ : 0;
   tile_rows_ = std::max(tile_bytes_read / from_size_, fewest_rows);
@@ -135,9 +147,13 @@ void block_copier::choose_transposed_tile(const strided_block& shape, extent ele
   // Where one side is shorter than that the other one may be longer.
   if (shape.rows < tile_rows_) tile_columns_ = elements / shape.rows - overlap_;
   if (shape.count <= tile_columns_) tile_rows_ = elements / shape.count;
-  // In whole squares, and many short rows in whole lines.
-  for (const extent group : {extent{64}, extent{8}}) {
-    if (tile_rows_ > group) tile_rows_ -= tile_rows_ % group;
+  if (tile_rows_ >= shape.rows) return;
+  // In whole squares, and many short rows in whole lines; the last tile is no sliver.
+  for (const extent side : {extent{64}, extent{8}}) {
+    if (tile_rows_ > side) tile_rows_ -= tile_rows_ % side;
+  }
+  if (tile_rows_ % 8 == 0) {
+    tile_rows_ = in_equal_parts((shape.rows + tile_rows_ - 1) / tile_rows_, shape.rows, 8);
   }
 }
 

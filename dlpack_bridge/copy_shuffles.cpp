@@ -4,6 +4,10 @@
 
 #include <dlpack_bridge/copy_instructions.hpp>
 
+#ifdef DLPACK_BRIDGE_X86
+#include <immintrin.h>
+#endif
+
 // The loops below are written to be vectorised, which GCC leaves undone at -O2.
 #if defined(__OPTIMIZE__) && defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("O3")
@@ -94,6 +98,55 @@ template <class Move>
                                                       std::byte* to, extent to_row,
                                                       std::size_t count) {
   Move::run(from, from_row, to, to_row, count);
+}
+
+// ---- the pixels of pictures ----------------------------------------------------------------------
+
+/// Where the bytes of a plane are in a third of 16 pixels; the others become 0.
+struct picks {
+  constexpr picks(int plane, int third) {
+    for (int i = 0; i < 16; ++i) {
+      const int place = 3 * i + plane - 16 * third;
+      places[i] = static_cast<std::uint8_t>(place >= 0 && place < 16 ? place : 0x80);
+    }
+  }
+  alignas(16) std::uint8_t places[16]{};
+};
+
+template <int Plane, int Third>
+[[gnu::target(DLPACK_BRIDGE_AVX2)]] __m128i picked(__m128i third) noexcept {
+  static constexpr picks order(Plane, Third);
+  const auto* const places = reinterpret_cast<const __m128i*>(order.places);
+  return _mm_shuffle_epi8(third, _mm_load_si128(places));
+}
+
+template <int Plane>
+[[gnu::target(DLPACK_BRIDGE_AVX2)]] __m128i plane_of(__m128i a, __m128i b, __m128i c) noexcept {
+  return _mm_or_si128(_mm_or_si128(picked<Plane, 0>(a), picked<Plane, 1>(b)), picked<Plane, 2>(c));
+}
+
+[[gnu::target(DLPACK_BRIDGE_AVX2)]] void split_16_pixels(const std::byte* from, std::byte* to,
+                                                         extent to_row) noexcept {
+  const auto* const in = reinterpret_cast<const __m128i*>(from);
+  const __m128i a = _mm_loadu_si128(in), b = _mm_loadu_si128(in + 1), c = _mm_loadu_si128(in + 2);
+  const auto put = [&](int plane) { return reinterpret_cast<__m128i*>(to + plane * to_row); };
+  _mm_storeu_si128(put(0), plane_of<0>(a, b, c));
+  _mm_storeu_si128(put(1), plane_of<1>(a, b, c));
+  _mm_storeu_si128(put(2), plane_of<2>(a, b, c));
+}
+
+/// What is left after the groups of the vectorised loop would go byte by byte. The last 16 pixels end
+/// where all end.
+template <>
+[[gnu::target(DLPACK_BRIDGE_AVX2)]] void avx2_shuffle<splitting<std::uint8_t, 3>>(
+    const std::byte* from, extent from_row, std::byte* to, extent to_row, std::size_t count) {
+  constexpr std::size_t group = 16;
+  const std::size_t vectors = count < group ? count : count / 32 * 32;
+  splitting<std::uint8_t, 3>::run(from, from_row, to, to_row, vectors);
+  for (std::size_t i = vectors; i < count; i += group) {
+    const std::size_t at = i < count - group ? i : count - group;
+    split_16_pixels(from + 3 * at, to + at, to_row);
+  }
 }
 #endif
 

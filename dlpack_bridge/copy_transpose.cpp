@@ -73,7 +73,14 @@ struct lanes_of {
   }
 };
 
-// A strip is as many rows of the source as fill one vector; it becomes a column of vectors.
+template <extent Size>
+void step_back(const std::byte*& from, std::byte*& to, extent to_pitch, extent ks) noexcept {
+  from -= ks * Size;
+  to -= ks * to_pitch;
+}
+
+// A strip is as many rows of the source as fill one vector; it becomes a column of vectors. The last
+// square of it ends where the strip ends, and may write again what the one before it wrote.
 template <extent Size>
 using strip_function = void (*)(const std::byte* from, extent from_pitch, std::byte* to,
                                 extent to_pitch, extent ks);
@@ -83,7 +90,8 @@ void strip_of_16(const std::byte* from, extent from_pitch, std::byte* to, extent
                  extent ks) {
   using lanes = lanes_of<Size, 1>;
   typename lanes::vector rows[lanes::side];
-  for (extent k = 0; k < ks; k += lanes::side, from += 16) {
+  for (extent left = ks; left > 0; left -= lanes::side, from += 16) {
+    if (left < lanes::side) step_back<Size>(from, to, to_pitch, lanes::side - left);
     for (int i = 0; i < lanes::side; ++i) std::memcpy(&rows[i], from + i * from_pitch, 16);
     lanes::turn(rows);
     for (int i = 0; i < lanes::side; ++i, to += to_pitch) std::memcpy(to, &rows[i], 16);
@@ -100,7 +108,8 @@ template <extent Size>
   const auto load = [](const std::byte* p) {
     return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   };
-  for (extent k = 0; k < ks; k += lanes::side, from += 16) {
+  for (extent left = ks; left > 0; left -= lanes::side, from += 16) {
+    if (left < lanes::side) step_back<Size>(from, to, to_pitch, lanes::side - left);
     for (int i = 0; i < lanes::side; ++i) {
       const std::byte* const a = from + i * from_pitch;
       const __m256i lower = _mm256_castsi128_si256(load(a));
@@ -123,7 +132,8 @@ template <extent Size>
   const auto load = [](const std::byte* p) {
     return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   };
-  for (extent k = 0; k < ks; k += lanes::side, from += 16) {
+  for (extent left = ks; left > 0; left -= lanes::side, from += 16) {
+    if (left < lanes::side) step_back<Size>(from, to, to_pitch, lanes::side - left);
     for (int i = 0; i < lanes::side; ++i) {
       const std::byte* const a = from + i * from_pitch;
       __m512i row = _mm512_castsi128_si512(load(a));
@@ -145,11 +155,12 @@ template <extent Size>
 void transpose_block(const std::byte* from, extent from_pitch, std::byte* to, extent to_pitch,
                      extent js, extent ks) noexcept {
   constexpr extent side = 16 / Size;
-  const extent whole_ks = ks - ks % side;
+  if (js < side || ks < side)
+    return transpose_plainly<Size>(from, from_pitch, to, to_pitch, js, ks);
   extent j = 0;
   const auto go = [&](strip_function<Size> strip, extent rows) {
     for (; j + rows <= js; j += rows) {
-      strip(from + j * from_pitch, from_pitch, to + j * Size, to_pitch, whole_ks);
+      strip(from + j * from_pitch, from_pitch, to + j * Size, to_pitch, ks);
     }
   };
 #ifdef DLPACK_BRIDGE_X86
@@ -158,9 +169,9 @@ void transpose_block(const std::byte* from, extent from_pitch, std::byte* to, ex
   if (set >= instruction_set::avx2) go(strip_of_32<Size>, 2 * side);
 #endif
   go(strip_of_16<Size>, side);
-  transpose_plainly<Size>(from + whole_ks * Size, from_pitch, to + whole_ks * to_pitch, to_pitch, j,
-                          ks - whole_ks);
-  transpose_plainly<Size>(from + j * from_pitch, from_pitch, to + j * Size, to_pitch, js - j, ks);
+  if (j == js) return;
+  j = js - side;  // the last strip ends where the rows end
+  go(strip_of_16<Size>, side);
 }
 
 #else

@@ -154,6 +154,25 @@ void check_large_transpose(extent rows, extent columns, extent itemsize, extent 
   CHECK(out == expected);
 }
 
+/// The same with a conversion, for arrays that lie densely on both sides.
+void check_turned(extent rows, extent columns, dtype from, dtype to) {
+  const extent count = rows * columns, in_size = from.itemsize(), out_size = to.itemsize();
+  bytes in = generator(9).some(count * in_size);
+  bytes converted(static_cast<std::size_t>(count * out_size));
+  copy(&count, 1, {in.data(), &in_size, from}, {converted.data(), &out_size, to});
+  bytes out(static_cast<std::size_t>(count * out_size), std::byte{0x5a}), expected = out;
+  for (extent i = 0; i < count; ++i) {
+    std::memcpy(expected.data() + i * out_size,
+                converted.data() + (i % columns * rows + i / columns) * out_size,
+                static_cast<std::size_t>(out_size));
+  }
+  const extent shape[] = {rows, columns};
+  const extent turned[] = {in_size, rows * in_size}, dense[] = {columns * out_size, out_size};
+  copy(shape, 2, {in.data(), turned, from}, {out.data(), dense, to});
+  INFO(rows << " x " << columns << ", " << from.name() << " to " << to.name());
+  CHECK(out == expected);
+}
+
 }  // namespace
 
 TEST_CASE("every instruction set gives the same bits", "[copy]") {
@@ -193,6 +212,24 @@ TEST_CASE("large transposed copies are right at every pitch with every instructi
       check_large_transpose(704, columns, itemsize, (columns * itemsize + 63) / 64 * 64, 16);
       check_large_transpose(150'000, 2'200'000 / itemsize / 150'000 + 2, itemsize,
                             (2'200'000 / itemsize / 150'000 + 2) * itemsize, 3);
+    }
+  }
+}
+
+TEST_CASE("transposed copies are right at every size with every instruction set", "[copy]") {
+  // Whole squares, tiles and pixels, and what is left when they are taken away.
+  constexpr extent sizes[] = {1,  2,  3,  4,  5,  7,  8,  9,  13, 15, 16,  17,  18,
+                              23, 31, 32, 33, 47, 48, 63, 64, 65, 73, 127, 128, 140};
+  const std::array<dtype, 2> pairs[] = {
+      {uint8, uint8},     {uint8, float32},   {float16, float16}, {float32, float32},
+      {float32, float64}, {float32, float16}, {float64, float32}, {complex128, complex128}};
+  for (const instruction_set set : sets) {
+    if (!is_supported(set)) continue;
+    const limited_to here(set);
+    for (const extent rows : sizes) {
+      for (const extent columns : sizes) {
+        for (const auto& [from, to] : pairs) check_turned(rows, columns, from, to);
+      }
     }
   }
 }
