@@ -103,6 +103,14 @@ bool is_worth_streaming(const strided_block& shape, extent count, extent from_si
   return 2 * to_size >= read && count * (read + to_size) >= bytes_worth_streaming;
 }
 
+/// One run of bytes that is no work for threads or streaming stores.
+bool is_short_run(const copy_plan& plan, extent itemsize) noexcept {
+  if (plan.size == 0) return true;
+  const copy_axis& axis = plan.axes[0];
+  return plan.size == 1 && axis.from == itemsize && axis.to == itemsize &&
+         2 * axis.count * itemsize < bytes_worth_threads;
+}
+
 /// Copies a planned array along a road, with threads where it is large.
 void run(copy_plan& plan, const road& way, extent from_size, extent to_size) {
   const int row_axis = row_axis_of(plan);
@@ -167,7 +175,8 @@ void copy_between(std::span<const extent> shape, side from, dtype from_type, sid
   const road way = road_between(from_type, to_type, change);
   if (way.size > 0) return run(plan, way, way.from.itemsize(), to_type.itemsize());
   const extent size = resize_elements(plan, way.from.itemsize());
-  run(plan, way, size, size);
+  if (!is_short_run(plan, size)) return run(plan, way, size, size);
+  std::memcpy(plan.to, plan.from, static_cast<std::size_t>(plan.elements() * size));
 }
 
 side side_of(const strided_memory& memory) noexcept {

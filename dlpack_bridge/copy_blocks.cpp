@@ -116,12 +116,16 @@ void block_copier::choose_tile(const strided_block& shape) noexcept {
   tile_rows_ = shape.rows;
   tile_columns_ = shape.count;
   if (steps_ == 0 && !streaming_ && !transposed_) return;  // no buffer that could be too small
-  const extent elements = std::max<extent>(buffer_bytes / std::max(from_size_, to_size_), 1);
+  // Where nothing is scattered or streamed, a tile goes through one buffer.
+  const bool direct =
+      transposed_ && !streaming_ && shape.to_step == to_size_ && shape.count >= short_row;
+  const extent room = direct ? lone_buffer_bytes : buffer_bytes;
+  const extent at_hand =
+      direct ? from_size_ + (steps_ > 0 ? to_size_ : 0) : std::max(from_size_, to_size_);
+  if (direct && shape.rows * shape.count <= room / at_hand) return;
+  const extent elements = std::max<extent>(room / at_hand, 1);
   if (transposed_) {
-    // Then nothing is scattered.
-    const bool direct = !streaming_ && shape.to_step == to_size_ && shape.count >= short_row;
-    const extent at_hand = from_size_ + (steps_ > 0 ? to_size_ : 0);
-    choose_transposed_tile(shape, direct ? lone_buffer_bytes / at_hand : elements);
+    choose_transposed_tile(shape, elements);
   } else {
     tile_columns_ = std::min(shape.count, elements / 2);
     tile_rows_ = elements / 2 / tile_columns_;

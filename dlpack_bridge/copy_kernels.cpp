@@ -133,6 +133,39 @@ template <>
   each<half_to_single>(in, out, count);
 }
 
+// The vectorised loop takes 64 bytes at a time and takes them apart; the instructions that widen while
+// they load are quicker, and small pictures have fewer in a row.
+template <>
+[[gnu::target(DLPACK_BRIDGE_AVX2)]] void avx2_kernel<to_float<u8, float>>(const void* from,
+                                                                          void* to,
+                                                                          std::size_t count) {
+  const auto* in = static_cast<const std::uint8_t*>(from);
+  auto* out = static_cast<float*>(to);
+  for (; count >= 16; count -= 16, in += 16, out += 16) {
+    const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(in));
+    const __m256i low = _mm256_cvtepu8_epi32(x), high = _mm256_cvtepu8_epi32(_mm_srli_si128(x, 8));
+    _mm256_storeu_ps(out, _mm256_cvtepi32_ps(low));
+    _mm256_storeu_ps(out + 8, _mm256_cvtepi32_ps(high));
+  }
+  each<to_float<u8, float>>(in, out, count);
+}
+
+template <>
+[[gnu::target(DLPACK_BRIDGE_AVX512)]] void avx512_kernel<to_float<u8, float>>(const void* from,
+                                                                              void* to,
+                                                                              std::size_t count) {
+  const auto* in = static_cast<const std::uint8_t*>(from);
+  auto* out = static_cast<float*>(to);
+  constexpr __mmask16 all =
+      0xffff;  // the forms without a mask warn of uninitialized values in GCC 12
+  for (; count >= 16; count -= 16, in += 16, out += 16) {
+    const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(in));
+    const __m512i wide = _mm512_maskz_cvtepu8_epi32(all, x);
+    _mm512_storeu_ps(out, _mm512_maskz_cvtepi32_ps(all, wide));
+  }
+  each<to_float<u8, float>>(in, out, count);
+}
+
 /// Reads each number once, which the vectorised loop does three times.
 template <>
 [[gnu::target(DLPACK_BRIDGE_AVX512)]] void avx512_kernel<single_to_bfloat>(const void* from,
