@@ -27,7 +27,6 @@ SAMPLES = {
 # Steps inside torch, timed without a Python call: label -> a call that takes n and gives seconds.
 STEPS = {
     "in torch: export and deleter": "floor.export_and_delete(t, n)",
-    "in torch: export, import, release": "floor.export_and_import(t, n)",
     "in torch: borrowed view": "floor.borrow(t, n)",
     "in torch: requires_grad": "floor.requires_grad(t, n)",
     "in torch: is_neg": "floor.is_neg(t, n)",
@@ -50,7 +49,7 @@ ROWS = (
             Peer("torch.from_dlpack(a)"),
             Peer("torch.as_tensor(a)"),
         ),
-        floors=("a.view()", "t.detach()", "in torch: export, import, release"),
+        floors=("a.view()", "t.detach()", "floor.adopt(a)"),
         why=SHARES,
     ),
     Row(
@@ -121,7 +120,7 @@ ROWS = (
         "Array -> torch",
         "db.to_torch(x)",
         (Peer("torch.from_dlpack(v)"),),
-        ("t.detach()", "in torch: export, import, release"),
+        ("t.detach()", "floor.adopt(x)"),
         why=SHARES,
     ),
     Row(
