@@ -39,6 +39,7 @@ set(dlpack_bridge_core_internal_headers
     copy_shuffles.hpp
     copy_stream.hpp
     copy_threads.hpp
+    copy_tiles.hpp
     copy_transpose.hpp
     host_memory.hpp
     negotiation_streams.hpp)
@@ -56,6 +57,7 @@ set(dlpack_bridge_core_sources
     copy_shuffles.cpp
     copy_stream.cpp
     copy_threads.cpp
+    copy_tiles.cpp
     copy_transpose.cpp
     counters.cpp
     device.cpp
@@ -242,6 +244,7 @@ set(dlpack_bridge_test_stems
     copy
     copy_instructions
     copy_threads
+    copy_tiles
     counters
     device
     device_backend

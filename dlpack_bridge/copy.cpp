@@ -17,7 +17,8 @@
 
 // The road of a copy: the layouts become a plan (copy_plan), the types become a road of steps
 // (copy_road), the plan is cut into parts for the threads (copy_threads, copy_pool), each part is
-// walked block by block, and a block is moved (copy_move) or converted (copy_blocks, copy_kernels).
+// walked block by block, and a block is taken tile by tile (copy_tiles, copy_blocks) and moved
+// (copy_move) or converted (copy_kernels).
 namespace dlpack_bridge {
 namespace {
 

@@ -14,22 +14,6 @@
 namespace dlpack_bridge::detail {
 namespace {
 
-/// A buffer of one tile; the four that a conversion may need fit the first-level cache.
-constexpr extent buffer_bytes = 12288;
-/// Of a gathered tile that needs no other buffer, together with what it is converted to.
-constexpr extent lone_buffer_bytes = 2 * buffer_bytes;
-
-/// A transposed tile reads whole cache lines and writes two at a time, of at least so many rows and
-/// columns. Where the lines are at hand a wider one saves work; where they are not, fewer pages do.
-constexpr extent tile_bytes_read = 64;
-constexpr extent tile_bytes_written = 128;
-constexpr extent fewest_rows = 16;
-constexpr extent fewest_columns = 64;
-constexpr extent fewest_streamed_columns = 32;
-
-/// Rows shorter than this are cheaper to gather than to convert one by one.
-constexpr extent short_row = 16;
-
 /// Elements from which on it pays to start at a cache line.
 constexpr extent worth_aligning = 1024;
 
@@ -64,13 +48,6 @@ extent elements_to_next_line(const std::byte* p, extent itemsize) noexcept {
   return bytes % itemsize == 0 ? bytes / itemsize : 0;
 }
 
-/// A row of a tile that is a sliver costs as much as one of ten times as many elements: the parts, in
-/// whole groups, into which so many of all are taken.
-extent in_equal_parts(extent parts, extent all, extent group) noexcept {
-  const extent each = (all + parts - 1) / parts;
-  return (each + group - 1) / group * group;
-}
-
 strided_block part_of(const strided_block& block, extent row, extent rows, extent column,
                       extent columns) noexcept {
   return {.from = block.from + row * block.from_row + column * block.from_step,
@@ -102,84 +79,37 @@ block_copier::block_copier(const road& way, extent from_itemsize, extent to_item
                            const strided_block& shape, bool streaming) noexcept
     : steps_(way.size), from_size_(from_itemsize), to_size_(to_itemsize),
       streaming_(streaming && can_stream() && shape.to_step == to_itemsize),
-      transposed_(is_transposed(shape)) {
+      transposed_(is_transposed(shape)), tile_(tile_of(shape, {.from_size = from_itemsize,
+                                                               .to_size = to_itemsize,
+                                                               .converts = steps_ > 0,
+                                                               .streams = streaming_})) {
   const kernel_table& table = kernels_of(instructions());
   for (int i = 0; i < steps_; ++i) {
     kernels_[i] = table[way.steps[i].operation];
     units_[i] = way.steps[i].units;
   }
-  choose_tile(shape);
   choose_movers(shape);
-}
-
-void block_copier::choose_tile(const strided_block& shape) noexcept {
-  tile_rows_ = shape.rows;
-  tile_columns_ = shape.count;
-  if (steps_ == 0 && !streaming_ && !transposed_) return;  // no buffer that could be too small
-  // Where nothing is scattered or streamed, a tile goes through one buffer.
-  const bool direct =
-      transposed_ && !streaming_ && shape.to_step == to_size_ && shape.count >= short_row;
-  const extent room = direct ? lone_buffer_bytes : buffer_bytes;
-  const extent at_hand =
-      direct ? from_size_ + (steps_ > 0 ? to_size_ : 0) : std::max(from_size_, to_size_);
-  if (direct && shape.rows * shape.count <= room / at_hand) return;
-  const extent elements = std::max<extent>(room / at_hand, 1);
-  if (transposed_) {
-    choose_transposed_tile(shape, elements);
-  } else {
-    tile_columns_ = std::min(shape.count, elements / 2);
-    tile_rows_ = elements / 2 / tile_columns_;
-  }
-  tile_rows_ = std::clamp<extent>(tile_rows_, 1, shape.rows);
-  tile_columns_ = std::clamp<extent>(tile_columns_, 1, shape.count);
-}
-
-void block_copier::choose_transposed_tile(const strided_block& shape, extent elements) noexcept {
-  const extent fewest = streaming_ ? fewest_streamed_columns : fewest_columns;
-  tile_columns_ = std::max(tile_bytes_written / to_size_, fewest);
-  // Rows that follow one another are one long row where tiles take them whole.
-  const bool one_row = shape.to_row == shape.count * to_size_;
-  if (streaming_ && one_row && fewest_rows * shape.count <= elements) tile_columns_ = shape.count;
-  const extent group = std::max<extent>(cache_line / std::min(from_size_, to_size_), 1);
-  if (!streaming_ && shape.count > tile_columns_) {
-    tile_columns_ = in_equal_parts(shape.count / tile_columns_, shape.count, group);
-  }
-  const bool whole_lines = shape.to_row % cache_line == 0 || shape.count <= tile_columns_;
-  overlap_ = streaming_ && !whole_lines ? cache_line / to_size_ : 0;
-  tile_rows_ = std::max(tile_bytes_read / from_size_, fewest_rows);
-  tile_rows_ = std::min(tile_rows_, elements / (tile_columns_ + overlap_));
-  // Where one side is shorter than that the other one may be longer.
-  if (shape.rows < tile_rows_) tile_columns_ = elements / shape.rows - overlap_;
-  if (shape.count <= tile_columns_) tile_rows_ = elements / shape.count;
-  if (tile_rows_ >= shape.rows) return;
-  // In whole squares, and many short rows in whole lines; the last tile is no sliver.
-  for (const extent side : {extent{64}, extent{8}}) {
-    if (tile_rows_ > side) tile_rows_ -= tile_rows_ % side;
-  }
-  if (tile_rows_ % 8 == 0) {
-    tile_rows_ = in_equal_parts((shape.rows + tile_rows_ - 1) / tile_rows_, shape.rows, 8);
-  }
 }
 
 void block_copier::choose_movers(const strided_block& shape) noexcept {
   // Short rows that do not follow one another are taken together in a buffer.
-  const bool short_rows = steps_ > 0 && tile_rows_ > 1 && shape.count < short_row;
+  const bool short_rows = steps_ > 0 && tile_.rows > 1 && shape.count < short_row;
   const bool from_dense = shape.from_row == shape.count * from_size_;
   const bool to_dense = shape.to_row == shape.count * to_size_;
   gather_ = shape.from_step != from_size_ || (short_rows && !from_dense);
   scatter_ = shape.to_step != to_size_ || (short_rows && !to_dense);
 
   strided_block in = shape;
-  in.rows = tile_rows_;
-  in.count = tile_columns_;
+  in.rows = tile_.rows;
+  in.count = tile_.columns;
   if (steps_ > 0 || streaming_) {
     in.to_step = from_size_;
-    in.to_row = tile_columns_ * from_size_;
+    in.to_row = tile_.columns * from_size_;
   }
   gatherer_ = mover_for(in, from_size_);
   strided_block out = shape;
   out.from_step = to_size_;
-  out.from_row = tile_columns_ * to_size_;
+  out.from_row = tile_.columns * to_size_;
   scatterer_ = mover_for(out, to_size_);
 }
 
@@ -196,17 +126,18 @@ void block_copier::finish() const noexcept {
 /// Goes along the source, so that the lines of one tile are still at hand, or already on their way,
 /// for the next.
 void block_copier::copy_transposed(const strided_block& block) const {
-  extent columns = tile_columns_;
-  const bool in_parts = columns < block.count || (!streaming_ && block.count >= fewest_columns);
+  extent columns = tile_.columns;
+  const bool in_parts =
+      columns < block.count || (!streaming_ && block.count >= fewest_tile_columns);
   if (block.to_row % cache_line == 0 && in_parts) {
     const extent head = elements_to_next_line(block.to, to_size_);
     if (head > 0) columns = std::min(head, columns);
   }
-  for (extent column = 0; column < block.count; column += columns, columns = tile_columns_) {
+  for (extent column = 0; column < block.count; column += columns, columns = tile_.columns) {
     columns = std::min(columns, block.count - column);
-    for (extent row = 0; row < block.rows; row += tile_rows_) {
-      const extent rows = std::min(tile_rows_, block.rows - row);
-      if (overlap_ > 0) {
+    for (extent row = 0; row < block.rows; row += tile_.rows) {
+      const extent rows = std::min(tile_.rows, block.rows - row);
+      if (tile_.overlap > 0) {
         stream_lines(block, row, rows, column, column + columns);
       } else {
         copy_tile(part_of(block, row, rows, column, columns));
@@ -220,7 +151,7 @@ void block_copier::copy_transposed(const strided_block& block) const {
 /// long.
 void block_copier::stream_lines(const strided_block& block, extent row, extent rows, extent begin,
                                 extent end) const {
-  begin = std::max<extent>(begin - overlap_, 0);
+  begin = std::max<extent>(begin - tile_.overlap, 0);
   const strided_block tile = part_of(block, row, rows, begin, end - begin);
   buffer gathered, converted;
   gather(tile, gathered.bytes);
@@ -239,9 +170,9 @@ void block_copier::stream_lines(const strided_block& block, extent row, extent r
 }
 
 void block_copier::copy_rows(const strided_block& block) const {
-  if (tile_rows_ > 1) {
-    for (extent row = 0; row < block.rows; row += tile_rows_) {
-      copy_tile(part_of(block, row, std::min(tile_rows_, block.rows - row), 0, block.count));
+  if (tile_.rows > 1) {
+    for (extent row = 0; row < block.rows; row += tile_.rows) {
+      copy_tile(part_of(block, row, std::min(tile_.rows, block.rows - row), 0, block.count));
     }
     return;
   }
@@ -252,8 +183,8 @@ void block_copier::copy_rows(const strided_block& block) const {
     } else if (!gather_ && !scatter_) {
       copy_tile(one);
     } else {
-      for (extent column = 0; column < block.count; column += tile_columns_) {
-        copy_tile(part_of(one, 0, 1, column, std::min(tile_columns_, block.count - column)));
+      for (extent column = 0; column < block.count; column += tile_.columns) {
+        copy_tile(part_of(one, 0, 1, column, std::min(tile_.columns, block.count - column)));
       }
     }
   }

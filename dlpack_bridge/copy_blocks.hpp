@@ -6,6 +6,7 @@
 #include <dlpack_bridge/copy_kernels.hpp>
 #include <dlpack_bridge/copy_move.hpp>
 #include <dlpack_bridge/copy_road.hpp>
+#include <dlpack_bridge/copy_tiles.hpp>
 
 namespace dlpack_bridge::detail {
 
@@ -25,8 +26,6 @@ class block_copier {
   void finish() const noexcept;
 
  private:
-  void choose_tile(const strided_block& shape) noexcept;
-  void choose_transposed_tile(const strided_block& shape, extent elements) noexcept;
   void choose_movers(const strided_block& shape) noexcept;
 
   void copy_transposed(const strided_block& block) const;
@@ -46,10 +45,9 @@ class block_copier {
   std::array<extent, road::most_steps> units_{};
   int steps_;
   extent from_size_, to_size_;
-  extent tile_rows_ = 0, tile_columns_ = 0;
-  extent overlap_ = 0;  // columns that a tile takes again from the one before
   bool streaming_;
   bool transposed_;
+  tile_size tile_;
   bool gather_ = false, scatter_ = false;
   mover gatherer_ = nullptr, scatterer_ = nullptr;
 };

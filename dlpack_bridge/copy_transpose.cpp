@@ -73,6 +73,7 @@ struct lanes_of {
   }
 };
 
+/// From `ks` columns of the source further back: where the last square begins.
 template <extent Size>
 void step_back(const std::byte*& from, std::byte*& to, extent to_pitch, extent ks) noexcept {
   from -= ks * Size;
@@ -155,8 +156,9 @@ template <extent Size>
 void transpose_block(const std::byte* from, extent from_pitch, std::byte* to, extent to_pitch,
                      extent js, extent ks) noexcept {
   constexpr extent side = 16 / Size;
-  if (js < side || ks < side)
+  if (js < side || ks < side) {
     return transpose_plainly<Size>(from, from_pitch, to, to_pitch, js, ks);
+  }
   extent j = 0;
   const auto go = [&](strip_function<Size> strip, extent rows) {
     for (; j + rows <= js; j += rows) {
