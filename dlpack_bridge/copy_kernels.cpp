@@ -70,6 +70,10 @@ template <class Op>
   __builtin_prefetch(reinterpret_cast<const void*>(address));
 }
 
+// The forms of instructions without a mask warn of uninitialized values in GCC 12.
+constexpr __mmask16 all_of_16 = 0xffff;
+constexpr __mmask8 all_of_8 = 0xff;
+
 // ---- conversions that the processor has instructions for -----------------------------------------
 // They round as ours but treat NaNs in another way: a group with a NaN in it goes ours.
 
@@ -156,12 +160,10 @@ template <>
                                                                               std::size_t count) {
   const auto* in = static_cast<const std::uint8_t*>(from);
   auto* out = static_cast<float*>(to);
-  constexpr __mmask16 all =
-      0xffff;  // the forms without a mask warn of uninitialized values in GCC 12
   for (; count >= 16; count -= 16, in += 16, out += 16) {
     const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(in));
-    const __m512i wide = _mm512_maskz_cvtepu8_epi32(all, x);
-    _mm512_storeu_ps(out, _mm512_maskz_cvtepi32_ps(all, wide));
+    const __m512i wide = _mm512_maskz_cvtepu8_epi32(all_of_16, x);
+    _mm512_storeu_ps(out, _mm512_maskz_cvtepi32_ps(all_of_16, wide));
   }
   each<to_float<u8, float>>(in, out, count);
 }
@@ -173,8 +175,6 @@ template <>
                                                                            std::size_t count) {
   const auto* in = static_cast<const float*>(from);
   auto* out = static_cast<std::uint16_t*>(to);
-  constexpr __mmask16 all =
-      0xffff;  // the forms without a mask warn of uninitialized values in GCC 12
   const __m512i one = _mm512_set1_epi32(1), half = _mm512_set1_epi32(0x7fff);
   for (; count >= 32; count -= 32, in += 32, out += 32) {
     announce_reads(in);
@@ -185,14 +185,14 @@ template <>
       continue;
     }
     __m512i low = _mm512_castps_si512(a), high = _mm512_castps_si512(b);
-    const __m512i low_odd = _mm512_and_si512(_mm512_maskz_srli_epi32(all, low, 16), one);
-    const __m512i high_odd = _mm512_and_si512(_mm512_maskz_srli_epi32(all, high, 16), one);
+    const __m512i low_odd = _mm512_and_si512(_mm512_maskz_srli_epi32(all_of_16, low, 16), one);
+    const __m512i high_odd = _mm512_and_si512(_mm512_maskz_srli_epi32(all_of_16, high, 16), one);
     low = _mm512_add_epi32(_mm512_add_epi32(low, half), low_odd);
     high = _mm512_add_epi32(_mm512_add_epi32(high, half), high_odd);
     const __m256i low_bits =
-        _mm512_maskz_cvtepi32_epi16(all, _mm512_maskz_srli_epi32(all, low, 16));
+        _mm512_maskz_cvtepi32_epi16(all_of_16, _mm512_maskz_srli_epi32(all_of_16, low, 16));
     const __m256i high_bits =
-        _mm512_maskz_cvtepi32_epi16(all, _mm512_maskz_srli_epi32(all, high, 16));
+        _mm512_maskz_cvtepi32_epi16(all_of_16, _mm512_maskz_srli_epi32(all_of_16, high, 16));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), low_bits);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 16), high_bits);
   }
@@ -222,15 +222,16 @@ template <>
                                                                          std::size_t count) {
   const auto* in = static_cast<const double*>(from);
   auto* out = static_cast<std::uint16_t*>(to);
-  constexpr __mmask8 all = 0xff;  // the forms without a mask warn of uninitialized values in GCC 12
   for (; count >= 8; count -= 8, in += 8, out += 8) {
     const __m512d x = _mm512_loadu_pd(in);
     if (_mm512_cmp_pd_mask(x, x, _CMP_UNORD_Q) != 0) [[unlikely]] {
       each<double_to_half>(in, out, 8);
       continue;
     }
-    const __m256 cut = _mm512_maskz_cvt_roundpd_ps(all, x, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
-    const __mmask8 inexact = _mm512_cmp_pd_mask(_mm512_maskz_cvtps_pd(all, cut), x, _CMP_NEQ_UQ);
+    const __m256 cut =
+        _mm512_maskz_cvt_roundpd_ps(all_of_8, x, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+    const __mmask8 inexact =
+        _mm512_cmp_pd_mask(_mm512_maskz_cvtps_pd(all_of_8, cut), x, _CMP_NEQ_UQ);
     const __m256i bits = _mm256_castps_si256(cut);
     const __m256i odd = _mm256_mask_or_epi32(bits, inexact, bits, _mm256_set1_epi32(1));
     const __m128i halves = _mm256_cvtps_ph(_mm256_castsi256_ps(odd), _MM_FROUND_TO_NEAREST_INT);

@@ -12,8 +12,8 @@ constexpr extent lone_buffer_bytes = 2 * buffer_bytes;
 /// Rows shorter than this are cheaper to gather than to convert one by one.
 constexpr extent short_row = 16;
 
-/// Of a transposed tile that is not streamed, where there are so many: one of more columns saves work
-/// where the cache lines are at hand, one of fewer saves pages where they are not.
+/// Columns that a transposed tile has at least, if its block has them and it is not streamed. Where the
+/// cache lines are at hand more of them save work, where they are not fewer save pages.
 constexpr extent fewest_tile_columns = 64;
 
 /// What of a block is copied at once.

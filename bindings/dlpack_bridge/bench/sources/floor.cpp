@@ -104,10 +104,22 @@ void let_go(DLManagedTensorVersioned* self) {
   std::free(self);
 }
 
+/// Null with an error set where torch has no table.
+const DLPackExchangeAPI* table_of_torch() noexcept {
+  try {
+    static const DLPackExchangeAPI& table =
+        table_of(py::module_::import("torch").attr("zeros")(py::make_tuple()));
+    return &table;
+  } catch (py::error_already_set& error) {
+    error.restore();
+    return nullptr;
+  }
+}
+
 /// A tensor that keeps an object alive, over memory that is none of the object's: nothing is looked at.
 PyObject* adopt(PyObject*, PyObject* object) {
-  static const DLPackExchangeAPI& table =
-      table_of(py::module_::import("torch").attr("zeros")(py::make_tuple()));
+  const DLPackExchangeAPI* const table = table_of_torch();
+  if (table == nullptr) return nullptr;
   static float zeros[12];
   auto* made = static_cast<handed_out*>(std::malloc(sizeof(handed_out)));
   if (made == nullptr) return PyErr_NoMemory();
@@ -118,7 +130,7 @@ PyObject* adopt(PyObject*, PyObject* object) {
   made->tensor.dl_tensor = {zeros,       {kDLCPU, 0},   2, {kDLFloat, 32, 1},
                             made->shape, made->strides, 0};
   void* tensor = nullptr;
-  if (table.managed_tensor_to_py_object_no_sync(&made->tensor, &tensor) == 0) {
+  if (table->managed_tensor_to_py_object_no_sync(&made->tensor, &tensor) == 0) {
     return static_cast<PyObject*>(tensor);
   }
   let_go(&made->tensor);
