@@ -95,12 +95,25 @@ class shared_owner {
     return *this;
   }
   ~shared_owner() {
-    if (kept_ == nullptr) return;
-    // The only copy left: nobody else can make another.
-    const bool last = kept_->copies.load(std::memory_order_acquire) == 1 ||
-                      kept_->copies.fetch_sub(1, std::memory_order_acq_rel) == 1;
-    if (last) delete kept_;
+    if (kept_ != nullptr) drop(kept_);
   }
+
+  /// Makes an owner share what it keeps, and gives the second owner of it. The first call for an owner
+  /// allocates; after a throw `keep` is as before. Not for two threads at once.
+  static owner second_of(owner& keep) {
+    if (!keep) return {};
+    if (!has_second(keep)) {
+      auto* const made = new shared{{1}, {}};
+      made->keep = std::move(keep);
+      keep = owner(made, drop);
+    }
+    auto* const kept = static_cast<shared*>(keep.get());
+    kept->copies.fetch_add(1, std::memory_order_relaxed);
+    return owner(kept, drop);
+  }
+
+  /// Whether an owner shares what it keeps already.
+  static bool has_second(const owner& keep) noexcept { return keep.release_by() == drop; }
 
   /// A second copy of the only one: costs less than any other. Precondition: `is_last()`, and nobody
   /// copies this one meanwhile.
@@ -127,6 +140,15 @@ class shared_owner {
     std::atomic<int> copies;
     owner keep;
   };
+
+  static void drop(void* object) noexcept {
+    auto* const kept = static_cast<shared*>(object);
+    // The only copy left: nobody else can make another.
+    const bool last = kept->copies.load(std::memory_order_acquire) == 1 ||
+                      kept->copies.fetch_sub(1, std::memory_order_acq_rel) == 1;
+    if (last) delete kept;
+  }
+
   shared* kept_ = nullptr;
 };
 

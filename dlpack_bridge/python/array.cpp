@@ -238,7 +238,8 @@ const source_row array_source{.protocol = "array",
                               .lives_in_object = true};
 
 managed_tensor share_array(PyObject* array) {
-  return managed_tensor::wrap(as_array(array)->view(), own_object(array));
+  return managed_tensor::wrap(as_array(array)->view(),
+                              share_keep(as_array(array)->keep, array));
 }
 
 bool renew_order(array_object* self, stream_handle consumer) {

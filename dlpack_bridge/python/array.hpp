@@ -51,7 +51,7 @@ inline array_object* as_array(PyObject* object) noexcept {
 ref make_array(const tensor_view& view, owner keep, bool copied,
                stream_handle stream = {}) noexcept;
 
-/// A managed tensor of an Array as it is, which keeps it alive. Orders nothing.
+/// A managed tensor of an Array as it is, which keeps alive what the Array keeps. Orders nothing.
 /// @throws std::bad_alloc
 managed_tensor share_array(PyObject* array);
 

@@ -128,6 +128,11 @@ owner own_managed(DLManagedTensor* tensor) noexcept {
   return owner(tensor, run_deleter<DLManagedTensor>);
 }
 
+bool may_wait_for_gil(const owner& keep) noexcept {
+  return keep.release_by() == run_deleter<DLManagedTensorVersioned> ||
+         keep.release_by() == run_deleter<DLManagedTensor>;
+}
+
 // A foreign deleter may take the GIL itself, which a thread without Python must not do while the
 // interpreter goes away: a GIL holder runs it.
 void release_due(owner due) noexcept {

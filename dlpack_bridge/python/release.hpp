@@ -26,6 +26,17 @@ owner own_buffer(Py_buffer* buffer) noexcept;
 owner own_managed(DLManagedTensorVersioned* tensor) noexcept;
 owner own_managed(DLManagedTensor* tensor) noexcept;
 
+/// Whether letting go of what is kept may wait for the GIL: a producer's deleter is free to.
+bool may_wait_for_gil(const owner& keep) noexcept;
+
+/// One more owner of what `keep` keeps, which `object` holds. What may wait
+/// for the GIL is left to the object; the others are dropped without it. Needs the GIL.
+/// @throws std::bad_alloc
+inline owner share_keep(owner& keep, PyObject* object) {
+  const bool shares = shared_owner::has_second(keep) || !may_wait_for_gil(keep);
+  return shares ? shared_owner::second_of(keep) : own_object(object);
+}
+
 /// Runs a foreign release, which may run anywhere. With the GIL where that costs no waiting: an error that
 /// it leaves behind is discarded then, and one that was pending stays.
 void release_here(void* object, owner::release_function release) noexcept;

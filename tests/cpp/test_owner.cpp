@@ -285,6 +285,27 @@ TEST_CASE("the second copy of a shared owner counts as any other", "[owner]") {
   CHECK(released == 1);
 }
 
+TEST_CASE("an owner and its second ones release together", "[owner]") {
+  int released = 0;
+  owner last;
+  {
+    owner first = counting(released);
+    const owner second = shared_owner::second_of(first);
+    const owner third = shared_owner::second_of(first);
+    CHECK(second.release_by() == first.release_by());
+    last = std::move(first);
+  }
+  CHECK(released == 0);
+  last.reset();
+  CHECK(released == 1);
+}
+
+TEST_CASE("nothing has no second owner", "[owner]") {
+  owner nothing;
+  CHECK_FALSE(shared_owner::second_of(nothing));
+  CHECK_FALSE(nothing);
+}
+
 TEST_CASE("shared owners change places", "[owner]") {
   int released = 0;
   shared_owner full(counting(released)), empty;
@@ -292,6 +313,22 @@ TEST_CASE("shared owners change places", "[owner]") {
   CHECK_FALSE(full);
   CHECK(empty.is_last());
   CHECK(released == 0);
+}
+
+TEST_CASE("second owners may be dropped on any threads", "[owner]") {
+  int released = 0;
+  {
+    owner first = counting(released);
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 4; ++i) {
+      threads.emplace_back([held = shared_owner::second_of(first)]() mutable {
+        for (int n = 0; n < 1000; ++n) const owner another = shared_owner::second_of(held);
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    CHECK(released == 0);
+  }
+  CHECK(released == 1);
 }
 
 TEST_CASE("copies of a shared owner may be dropped on any threads", "[owner]") {
@@ -325,6 +362,22 @@ TEST_CASE("a callable that could not be kept is called all the same", "[owner][e
   }
   CHECK(thrown);
   CHECK(called == 1);
+}
+
+TEST_CASE("an owner that could not have a second keeps what it has", "[owner][error]") {
+  int released = 0;
+  owner keep = counting(released);
+  bool thrown = false;
+  try {
+    const allocations::failure no_memory(0);
+    const owner second = shared_owner::second_of(keep);
+  } catch (const std::bad_alloc&) {
+    thrown = true;
+  }
+  CHECK(thrown);
+  CHECK(released == 0);
+  keep.reset();
+  CHECK(released == 1);
 }
 
 TEST_CASE("an owner that could not be shared is released", "[owner][error]") {

@@ -198,6 +198,40 @@ def test_what_a_producer_lent_is_given_back(kind, keywords):
     assert sys.getrefcount(a) == held
 
 
+@pytest.mark.parametrize("first", ["array", "exports"])
+def test_exports_and_their_array_share_one_reference_to_the_source(first):
+    a, gone = watched()
+    array = db.asarray(a)
+    before = sys.getrefcount(a)
+    exports = [array.__dlpack__(), np.from_dlpack(array), torch.from_dlpack(array)]
+    assert sys.getrefcount(a) == before and live() >= 4
+    if first == "array":
+        del array
+        assert sys.getrefcount(a) == before and exports[1].tolist() == a.tolist()
+    exports.clear()
+    if first == "exports":
+        settle()
+        assert sys.getrefcount(a) == before
+        del a
+        assert gone() is not None
+        del array
+        assert gone() is None
+    else:
+        settle()
+        assert sys.getrefcount(a) == before - 1
+
+
+def test_what_a_producers_deleter_frees_waits_for_the_array():
+    source = export()
+    array = db.asarray(source.capsule())
+    exported = array.__dlpack__()
+    held = sys.getrefcount(array)
+    del exported
+    assert sys.getrefcount(array) == held - 1 and source.deleter_calls == 0
+    del array
+    assert source.deleter_calls == 1
+
+
 def test_plan_info_and_shares_memory_hold_nothing():
     a = np.arange(6.0)
     before = sys.getrefcount(a)
