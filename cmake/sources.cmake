@@ -102,6 +102,7 @@ set(dlpack_bridge_python_headers
 set(dlpack_bridge_python_internal_headers
     buffer.hpp
     dlpack_call.hpp
+    dlpack_targets.hpp
     jax.hpp
     numpy_api.hpp
     tensorflow.hpp
@@ -123,6 +124,7 @@ set(dlpack_bridge_python_sources
     device_object.cpp
     dlpack_call.cpp
     dlpack_protocol.cpp
+    dlpack_targets.cpp
     dtype_object.cpp
     entry.cpp
     errors.cpp

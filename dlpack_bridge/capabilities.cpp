@@ -75,7 +75,7 @@ constexpr capabilities tensorflow_row() noexcept {
   capabilities r = row(framework::tensorflow, "tensorflow", "tensorflow", {kDLCPU, kDLCUDA},
                        native_dtypes.with(dtype_set(dtype_id::bfloat16)));
   r.any_strides = false;
-  r.immutable = true;
+  r.immutable = r.asks_no_stream = true;
   r.alignment = 64;
   return r;
 }
@@ -83,7 +83,7 @@ constexpr capabilities tensorflow_row() noexcept {
 constexpr capabilities tvm_ffi_row() noexcept {
   capabilities r =
       row(framework::tvm_ffi, "tvm_ffi", "apache-tvm-ffi", device_set::every(), every_dtype);
-  r.negative_strides = true;
+  r.negative_strides = r.asks_no_stream = true;
   return r;
 }
 

@@ -61,6 +61,9 @@ struct capabilities {
   bool read_only = false;      ///< can hold an array that must not be written
   bool immutable = false;      ///< never writes, so read-only memory may be shared with it
   bool carries_order = false;  ///< an array of it knows its stream, and is ordered when it leaves
+  /// Takes memory without being told a stream: memory of a device is complete before, unless the caller
+  /// orders (stream=-1).
+  bool asks_no_stream = false;
   std::int64_t alignment = 1;  ///< multiple that the first element's address must have
   std::int32_t max_ndim = 64;  ///< most axes it can hold
 };

@@ -193,7 +193,7 @@ decision negotiate(const description& s, const requirements& r, const capabiliti
     const bool on_device = s.has_device && needs_cuda(s.view.device().type);
     if (on_device && r.refused_stream) d.blockers.add(why::stream);
     const bool ordered = on_device && r.stream.known() && !r.stream.no_sync();
-    if (ordered && s.driver.answers()) judge_streams(d, s, r);
+    if (ordered && s.driver.answers()) judge_streams(d, s, r, t);
     if (!d.blockers.empty()) d.action = action::refuse;
     return d;
   }
@@ -212,7 +212,7 @@ decision negotiate(const description& s, const requirements& r, const capabiliti
   d.copies_here = !d.reasons.empty();
   if (d.copies_here) judge_copying(d, s, r);
   if (s.is_copied && r.copy != copy_policy::always) d.reasons.add(why::framework);
-  if (s.driver.answers()) judge_streams(d, s, r);  // else there are no streams
+  if (s.driver.answers()) judge_streams(d, s, r, t);  // else there are no streams
   if (d.reasons.empty() && d.blockers.empty()) {
     d.read_only |= t.immutable;
     return d;

@@ -47,7 +47,7 @@ void judge_shared_streams(decision& d, device from, const stream_facts& s, bool 
 
 // A copy runs where it is used, else where the producer works, else on the hub's own stream. Memory
 // that is made inside a capture would belong to the graph: it is refused there.
-void judge_copy_streams(decision& d, const description& from) noexcept {
+void judge_copy_streams(decision& d, const description& from, bool complete) noexcept {
   const stream_facts& s = from.streams;
   const bool to_cuda = needs_cuda(d.device.type), from_cuda = needs_cuda(from.view.device().type);
   const bool caller_orders = s.consumer.handle.no_sync();
@@ -59,7 +59,7 @@ void judge_copy_streams(decision& d, const description& from) noexcept {
     work = s.producer;
   }
   d.work_stream = work.handle;
-  d.host_waits = !to_cuda || caller_orders;
+  d.host_waits = !to_cuda || caller_orders || complete;
   d.stream = to_cuda ? work.handle : stream_handle();
   if (captures(work)) d.blockers.add(why::capture);
   if (!from_cuda || caller_orders) return;
@@ -75,7 +75,8 @@ bool belongs_elsewhere(const stream_state& s, device where) noexcept {
 
 }  // namespace
 
-void judge_streams(decision& d, const description& s, const requirements& r) noexcept {
+void judge_streams(decision& d, const description& s, const requirements& r,
+                   const capabilities& t) noexcept {
   const device from = s.view.device();
   if (!s.has_device) return;
   if (!needs_cuda(from.type) && !needs_cuda(d.device.type)) return;
@@ -83,8 +84,9 @@ void judge_streams(decision& d, const description& s, const requirements& r) noe
   const bool elsewhere = belongs_elsewhere(s.streams.consumer, work) ||
                          (needs_cuda(from.type) && belongs_elsewhere(s.streams.producer, from));
   if (elsewhere) d.blockers.add(why::stream);
-  if (d.copies_here) judge_copy_streams(d, s);
-  else judge_shared_streams(d, from, s.streams, r.complete || !needs_cuda(d.device.type));
+  const bool complete = r.complete || t.asks_no_stream || !needs_cuda(d.device.type);
+  if (d.copies_here) judge_copy_streams(d, s, complete);
+  else judge_shared_streams(d, from, s.streams, complete);
 }
 
 std::vector<stream_wait> waits_of(const decision& d, const description& s) {

@@ -81,18 +81,27 @@ std::string packed_text(dtype packed) {
          "or convert it in the producer";
 }
 
+dtype half_as_wide(dtype type) noexcept {
+  type.bits /= 2;
+  return type;
+}
+
 // The target has no such type: what it has instead.
 std::string missing_dtype_text(dtype from, dtype to, const capabilities& t) {
   const std::optional<dtype> fits = wider(to, t.dtypes);
   const std::optional<dtype> bits = to == from ? bits_of(from) : std::nullopt;
   const bool needs_ml_dtypes = t.id == framework::numpy && (float8_dtypes.contains(id_of(to)) ||
                                                             id_of(to) == dtype_id::bfloat16);
+  const bool needs_x64 =
+      t.id == framework::jax && capabilities_of(framework::jax).dtypes.contains(id_of(to));
   std::vector<std::string> ways;
+  if (needs_x64) ways.emplace_back("set jax.config.update(\"jax_enable_x64\", True)");
   if (needs_ml_dtypes) ways.emplace_back("install ml_dtypes (pip install ml_dtypes)");
   if (bits && t.dtypes.contains(id_of(*bits))) {
     ways.push_back("pass dtype=\"bits\" for the " + bits->name() + " view");
   }
   if (fits) ways.push_back("pass dtype=" + quoted(fits->name()) + " (lossless, a copy)");
+  if (needs_x64) ways.push_back("pass dtype=" + quoted(half_as_wide(to).name()) + " (narrows)");
   if (ways.empty()) ways.emplace_back("pass dtype= with one that it has");
   std::string text = std::string(t.name) + " has no dtype " + to.name() + "; ";
   for (std::size_t i = 0; i < ways.size(); ++i) {

@@ -184,7 +184,9 @@ bool declare_use(void* context, device where, stream_handle stream) noexcept {
 }
 
 owner take_array(inbound& in) {
-  if (needs_cuda(in.desc.view.device().type)) in.listener = {in.object, declare_use};
+  array_object* self = as_array(in.object);
+  if (self->in_transit) return shared_owner::second_of(self->keep);
+  if (needs_cuda(self->device.type)) in.listener = {in.object, declare_use};
   return take_object(in);
 }
 
@@ -238,8 +240,9 @@ const source_row array_source{.protocol = "array",
                               .lives_in_object = true};
 
 managed_tensor share_array(PyObject* array) {
-  return managed_tensor::wrap(as_array(array)->view(),
-                              share_keep(as_array(array)->keep, array));
+  array_object* self = as_array(array);
+  return managed_tensor::wrap(self->view(), self->in_transit ? shared_owner::second_of(self->keep)
+                                                             : share_keep(self->keep, array));
 }
 
 bool renew_order(array_object* self, stream_handle consumer) {
@@ -300,6 +303,12 @@ ref make_array(const tensor_view& view, owner keep, bool copied, stream_handle s
   self->copied = copied;
   self->stream = stream;
   copy_axes(view, self->extents, self->extents + view.ndim());
+  return made;
+}
+
+ref make_transit_array(handed_over& out) {
+  ref made = ref::steal(wrap_as_array(out, nullptr));
+  if (made) as_array(made.get())->in_transit = true;
   return made;
 }
 

@@ -23,6 +23,7 @@ struct array_object {
   std::int32_t ndim;
   bool read_only;
   bool copied;            ///< the exchange that made it copied
+  bool in_transit;        ///< made to be handed to a framework by an exchange, and gone then
   plain_export plain[2];  ///< in a legacy capsule, in a versioned one
   stream_handle stream;   ///< what device memory is ordered on
   PyObject* source;   ///< a weak reference to whoever may write to shared device memory, or null
@@ -51,6 +52,11 @@ inline array_object* as_array(PyObject* object) noexcept {
 ref make_array(const tensor_view& view, owner keep, bool copied,
                stream_handle stream = {}) noexcept;
 
+/// An Array that hands memory to a framework whose function takes objects: exports share the memory as the
+/// exchange decided, and are no exchanges of their own. Empty with an error set.
+/// @throws device_error
+ref make_transit_array(handed_over& out);
+
 /// A managed tensor of an Array as it is, which keeps alive what the Array keeps. Orders nothing.
 /// @throws std::bad_alloc
 managed_tensor share_array(PyObject* array);
@@ -73,6 +79,9 @@ PyObject* array_dlpack_device(PyObject* self, PyObject*);
 /// What an unknown DLPack consumer may be given; array_export.cpp. torch <= 2.13 aborts the process on
 /// negative strides (pytorch#188023), so they are only given to who forbids the copy.
 const target_row& consumer_row(bool versioned, bool negative_strides) noexcept;
+/// The same for who an Array goes to: what is in transit goes as the exchange decided that made it.
+const target_row& consumer_of(const array_object* self, bool versioned,
+                              bool negative_strides) noexcept;
 /// The table behind `Array.__dlpack_c_exchange_api__`; array_table.cpp.
 const DLPackExchangeAPI* array_exchange_api() noexcept;
 /// `Array.__array_interface__`, `__cuda_array_interface__`, `__array__`; array_export.cpp.

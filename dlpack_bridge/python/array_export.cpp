@@ -119,7 +119,7 @@ bool leaves_as_it_is(array_object* self, bool versioned) noexcept {
   if (known == plain_export::undecided && self->device == device()) {
     const requirements nothing{.readonly = readonly_policy::error};
     const decision d =
-        negotiate(describe(self->view()), nothing, consumer_row(versioned, false).holds);
+        negotiate(describe(self->view()), nothing, consumer_of(self, versioned, false).holds);
     const bool plain = d.action == action::share && d.read_only == self->read_only;
     known = plain ? plain_export::yes : plain_export::no;
   }
@@ -145,6 +145,14 @@ target_row make_consumer_row(bool versioned, bool negative_strides) noexcept {
   row.holds.read_only = versioned;  // a legacy capsule has no flags to say so
   row.holds.max_ndim = std::numeric_limits<std::int32_t>::max();
   row.buffer_errors_only = true;
+  return row;
+}
+
+// The row of one who takes what an exchange has decided already: it may hold whatever it is given.
+target_row make_transit_row(bool versioned) noexcept {
+  target_row row = make_consumer_row(versioned, true);
+  row.holds.read_only = true;
+  row.tells_traces = false;
   return row;
 }
 
@@ -185,6 +193,12 @@ const target_row& consumer_row(bool versioned, bool negative_strides) noexcept {
   return rows[versioned][negative_strides];
 }
 
+const target_row& consumer_of(const array_object* self, bool versioned,
+                              bool negative_strides) noexcept {
+  static const target_row in_transit[2] = {make_transit_row(false), make_transit_row(true)};
+  return self->in_transit ? in_transit[versioned] : consumer_row(versioned, negative_strides);
+}
+
 PyObject* array_dlpack_device(PyObject* self, PyObject*) {
   const device where = as_array(self)->device;
   const extent pair[] = {where.type, where.id};
@@ -196,13 +210,15 @@ PyObject* array_dlpack(PyObject* self, PyObject* const* args, Py_ssize_t count, 
   bool versioned = false;
   if (!sort_arguments(args, count, names, given)) return nullptr;
   if (!read_max_version(given.max_version, versioned)) return nullptr;
-  if (given.ask_nothing() && !is_traced() && leaves_as_it_is(as_array(self), versioned)) {
+  array_object* array = as_array(self);
+  const bool told = is_traced() && !array->in_transit;
+  if (given.ask_nothing() && !told && leaves_as_it_is(array, versioned)) {
     return hand_out(self, versioned);
   }
   requirements wanted;
-  if (!read_arguments(given, as_array(self)->device, wanted)) return nullptr;
+  if (!read_arguments(given, array->device, wanted)) return nullptr;
   const bool forbids_copy = wanted.copy == copy_policy::never;
-  return convert(self, consumer_row(versioned, forbids_copy), wanted);
+  return convert(self, consumer_of(array, versioned, forbids_copy), wanted);
 }
 
 PyObject* array_interface(PyObject* object, void*) {

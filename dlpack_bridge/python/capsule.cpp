@@ -56,11 +56,14 @@ DLManagedTensorVersioned* take_versioned(PyObject* capsule) noexcept {
   return tensor;
 }
 
-owner consume_capsule(PyObject* capsule) noexcept {
-  if (PyCapsule_IsValid(capsule, versioned_name)) return own_managed(take_versioned(capsule));
+owner consume_capsule(PyObject* capsule, bool without_python) noexcept {
+  const auto own = [without_python](auto* tensor) {
+    return without_python ? owner::of_managed(tensor) : own_managed(tensor);
+  };
+  if (PyCapsule_IsValid(capsule, versioned_name)) return own(take_versioned(capsule));
   auto* tensor = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule, legacy_name));
   PyCapsule_SetName(capsule, used_legacy_name);
-  return own_managed(tensor);
+  return own(tensor);
 }
 
 ref make_versioned_capsule(managed_tensor t) noexcept {

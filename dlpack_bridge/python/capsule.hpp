@@ -16,8 +16,9 @@ capsule_kind kind_of_capsule(PyObject* capsule) noexcept;
 const DLTensor* peek_legacy(PyObject* capsule) noexcept;
 const DLManagedTensorVersioned* peek_versioned(PyObject* capsule) noexcept;
 
-/// Consumes a capsule of either kind: renames it and gives its managed tensor to the caller.
-owner consume_capsule(PyObject* capsule) noexcept;
+/// Consumes a capsule of either kind: renames it and gives its managed tensor to the caller. A deleter
+/// that is known to touch no Python object is not given the GIL.
+owner consume_capsule(PyObject* capsule, bool without_python = false) noexcept;
 
 /// The same for one of the versioned kind: the tensor itself, which the caller then owns.
 DLManagedTensorVersioned* take_versioned(PyObject* capsule) noexcept;

@@ -74,7 +74,10 @@ bool describe_raw_capsule(inbound& in, const requirements&) {
   return true;
 }
 
-owner take_capsule(inbound& in) { return consume_capsule(in.capsule.get()); }
+owner take_capsule(inbound& in) {
+  // TensorFlow's deleter drops a buffer of its own, in C++ (tensorflow/c/eager/dlpack.cc).
+  return consume_capsule(in.capsule.get(), in.desc.source == framework::tensorflow);
+}
 
 // ---- the stream that a producer on a GPU is told ----------------------------------------------
 
@@ -170,7 +173,11 @@ bool describe_by_protocol(inbound& in, const requirements& wanted) {
     in.capsule = ask_in_order(call, told, wanted.stream.no_sync(), in.desc.streams);
     if (in.mode == look::borrow) in.desc.streams.producer_unknown = !wanted.stream.no_sync();
   } else {
-    in.capsule = ask_on_host(call);
+    PyObject* const direct = call.where == device() && in.desc.source == framework::tensorflow
+                                 ? tensorflow_to_dlpack(call.dlpack.get())
+                                 : nullptr;
+    in.capsule =
+        direct != nullptr ? ref::steal(PyObject_CallOneArg(direct, in.object)) : ask_on_host(call);
   }
   if (!in.capsule || !PyCapsule_CheckExact(in.capsule.get())) return refuse_answer(in, on_gpu);
   describe_capsule(in, immutable);

@@ -12,11 +12,11 @@ namespace dlpack_bridge::python {
 /// NumPy cannot hold it or is not installed.
 PyObject* give(managed_tensor t) noexcept;
 
-/// As an array of one framework: NumPy, torch or the hub's own.
+/// As an array of one framework.
 PyObject* give(managed_tensor t, framework to) noexcept;
 
 /// As an array of the framework and on the device that another array came from; `give(t)` for one that
-/// came from C++ or from a framework that the hub has no road to.
+/// came from C++ or from no framework that the hub knows.
 PyObject* give_back(managed_tensor t, const array_origin& origin) noexcept;
 
 }  // namespace dlpack_bridge::python

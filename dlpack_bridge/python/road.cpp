@@ -136,7 +136,8 @@ void tell_traces(const ref& record) noexcept {
 
 PyObject* conclude(inbound& in, const requirements& wanted, const decision& decided) {
   ref record;
-  if (is_traced() && !(record = make_record(in, wanted, decided))) [[unlikely]]
+  const bool told = is_traced() && in.target.tells_traces;
+  if (told && !(record = make_record(in, wanted, decided))) [[unlikely]]
     return nullptr;
   ref result;
   if (decided.action == action::refuse) [[unlikely]] {

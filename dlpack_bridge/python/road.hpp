@@ -91,6 +91,7 @@ struct target_row {
   /// The stream that the framework works on now; null: it has none of its own.
   stream_handle (*current_stream)(device where) noexcept = nullptr;
   bool ready = false;
+  bool tells_traces = true;
   bool buffer_errors_only = false;  ///< the array API's rule: every refusal is a BufferError
 };
 

@@ -4,9 +4,9 @@
 #include <string_view>
 
 #include <dlpack_bridge/python/array.hpp>
+#include <dlpack_bridge/python/dlpack_targets.hpp>
 #include <dlpack_bridge/python/numpy.hpp>
 #include <dlpack_bridge/python/torch.hpp>
-#include <dlpack_bridge/version.hpp>
 
 namespace dlpack_bridge::python {
 namespace {
@@ -15,13 +15,19 @@ namespace {
 struct target_names {
   framework id;
   target_row& (*row)() noexcept;
-  std::string_view array_type;  // module-qualified name of its array type
+  std::string_view package;  // of its array type
+  // The array type's name there, and that of the type that objects have where it is another.
+  std::string_view array_type, object_type;
 };
 
 constexpr target_names table[] = {
-    {framework::array, array_target, "dlpack_bridge.Array"},
-    {framework::numpy, numpy_target, "numpy.ndarray"},
-    {framework::torch, torch_target, "torch.Tensor"},
+    {framework::array, array_target, "dlpack_bridge", "Array", {}},
+    {framework::numpy, numpy_target, "numpy", "ndarray", {}},
+    {framework::torch, torch_target, "torch", "Tensor", {}},
+    {framework::jax, jax_target, "jax", "Array", "ArrayImpl"},
+    {framework::cupy, cupy_target, "cupy", "ndarray", {}},
+    {framework::tensorflow, tensorflow_target, "tensorflow", "Tensor", "EagerTensor"},
+    {framework::tvm_ffi, tvm_ffi_target, "tvm_ffi", "Tensor", {}},
 };
 
 const target_names* find_framework(framework id) noexcept {
@@ -31,24 +37,28 @@ const target_names* find_framework(framework id) noexcept {
   return nullptr;
 }
 
-std::string text_of(PyObject* object) noexcept {
-  const char* text =
-      object != nullptr && PyUnicode_Check(object) ? PyUnicode_AsUTF8(object) : nullptr;
+// The characters of a str, as long as it lives; empty for what is none.
+std::string_view text_of(PyObject* object) noexcept {
+  Py_ssize_t size = 0;
+  const char* text = object != nullptr && PyUnicode_Check(object)
+                         ? PyUnicode_AsUTF8AndSize(object, &size)
+                         : nullptr;
   if (text == nullptr) PyErr_Clear();
-  return text == nullptr ? std::string() : std::string(text);
+  return text == nullptr ? std::string_view()
+                         : std::string_view(text, static_cast<std::size_t>(size));
 }
 
-// "numpy.ndarray" for the type; torch's and NumPy's types know their public module.
-std::string qualified_name(PyObject* type) noexcept {
+// Which module of a package defines a type, and what else stands in its name ("jaxlib._jax.Array"), changes
+// from release to release.
+const target_names* find_type(PyObject* type) noexcept {
   const ref module = attribute_or_none(type, "__module__");
   const ref name = attribute_or_none(type, "__name__");
-  return text_of(module.get()) + "." + text_of(name.get());
-}
-
-const target_names* find_type(PyObject* type) noexcept {
-  const std::string name = qualified_name(type);
+  const std::string_view package = text_of(module.get()).substr(0, text_of(module.get()).find('.'));
+  const std::string_view last = text_of(name.get()).substr(text_of(name.get()).rfind('.') + 1);
   for (const target_names& row : table) {
-    if (row.array_type == name) return &row;
+    const bool jaxlib = row.id == framework::jax && package == "jaxlib";
+    if (row.package != package && !jaxlib) continue;
+    return last == row.array_type || last == row.object_type ? &row : nullptr;
   }
   return nullptr;
 }
@@ -58,29 +68,18 @@ void raise_not_installed(const capabilities& row) {
                std::string(row.name).c_str(), std::string(row.package).c_str());
 }
 
-// A framework the hub knows by its capabilities only.
-target_row* raise_without_road(framework id) {
-  const capabilities& row = capabilities_of(id);
-  const std::string name(row.name);
-  if (!ref::steal(PyImport_ImportModule(name.c_str()))) {
-    raise_not_installed(row);
-  } else {
-    PyErr_Format(PyExc_ValueError,
-                 "dlpack_bridge %s has no road to %s; hand it dlpack_bridge.asarray(x), which "
-                 "speaks __dlpack__",
-                 DLPACK_BRIDGE_VERSION_STRING, name.c_str());
-  }
-  return nullptr;
+// Prepares a row. Asked for again afterwards: which one is JAX's is known once JAX is imported.
+target_row* prepared_row(const target_names& names) {
+  return prepared(names.row()) == nullptr ? nullptr : prepared(names.row());
 }
 
-target_row* find_name(const std::string& name) {
+target_row* find_name(std::string_view name) {
   const framework id = framework_of(name);
-  if (const target_names* row = find_framework(id)) return prepared(row->row());
-  if (id != framework::other && id != framework::cpp) return raise_without_road(id);
+  if (const target_names* row = find_framework(id)) return prepared_row(*row);
   PyErr_Format(PyExc_ValueError,
                "unknown target \"%s\": pass \"numpy\", \"torch\", \"array\", another framework's "
                "name, its module or its array type",
-               name.c_str());
+               std::string(name).c_str());
   return nullptr;
 }
 
@@ -100,11 +99,12 @@ target_row* target_of(framework id) noexcept {
 target_row* target_of(PyObject* to) {
   if (PyUnicode_Check(to)) return find_name(text_of(to));
   if (PyModule_Check(to)) {
-    const std::string name = text_of(attribute_or_none(to, "__name__").get());
+    const ref held = attribute_or_none(to, "__name__");
+    const std::string_view name = text_of(held.get());
     return find_name(name == "jax.numpy" ? "jax" : name);
   }
   if (PyType_Check(to)) {
-    if (const target_names* row = find_type(to)) return prepared(row->row());
+    if (const target_names* row = find_type(to)) return prepared_row(*row);
   }
   PyErr_Format(PyExc_TypeError, "to is a framework's name, its module or its array type, got %R",
                to);

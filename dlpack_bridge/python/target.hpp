@@ -10,7 +10,7 @@ namespace dlpack_bridge::python {
 /// name) or TypeError set.
 target_row* target_of(PyObject* to);
 
-/// The row of a framework, as it is; null without an error when the hub has no road there.
+/// The row of a framework, as it is; null without an error for arrays of no framework.
 target_row* target_of(framework id) noexcept;
 
 /// Imports the framework of a row. False with an error set: ImportError naming the pip package when

@@ -123,6 +123,14 @@ TEST_CASE("CuPy lives on CUDA devices only and cannot say read-only", "[capabili
   CHECK_FALSE(cupy.read_only);
 }
 
+TEST_CASE("TensorFlow and tvm-ffi take memory without being told a stream", "[capabilities]") {
+  for (int i = 0; i < frameworks; ++i) {
+    const framework id = row(i).id;
+    const bool is_one = id == framework::tensorflow || id == framework::tvm_ffi;
+    CHECK(row(i).asks_no_stream == is_one);
+  }
+}
+
 TEST_CASE("nothing is known of a producer without a row", "[capabilities]") {
   const capabilities& other = capabilities_of(framework::other);
   CHECK_FALSE(other.devices.contains(kDLCPU));

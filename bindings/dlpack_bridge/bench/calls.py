@@ -176,10 +176,9 @@ ROWS = (
     ),
     Row(
         "torch -> JAX",
-        "jax.dlpack.from_dlpack(db.asarray(t64))",
+        'db.convert(t64, "jax")',
         (Peer("jax.dlpack.from_dlpack(t64)"),),
-        why=f"{SHARES} The memory is aligned as JAX needs it. The hub has no road of its own into JAX: "
-        "the call is the one that it names.",
+        why=f"{SHARES} The memory is aligned as JAX needs it.",
     ),
     Row(
         "TensorFlow -> torch",
@@ -190,13 +189,12 @@ ROWS = (
     ),
     Row(
         "torch -> TensorFlow",
-        "dlpack.from_dlpack(db.asarray(t).__dlpack__())",
+        'db.convert(t, "tensorflow")',
         (
             Peer("dlpack.from_dlpack(t.__dlpack__())"),
             Peer("dlpack.from_dlpack(torch.utils.dlpack.to_dlpack(t))"),
         ),
-        why=f"{SHARES} `torch.utils.dlpack.to_dlpack` looks at no state of the tensor. The hub has no road "
-        "of its own into TensorFlow: the call is the one that it names.",
+        why=f"{SHARES} `torch.utils.dlpack.to_dlpack` looks at no state of the tensor.",
     ),
 )
 

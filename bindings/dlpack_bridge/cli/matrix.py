@@ -9,7 +9,7 @@ from typing import Any
 
 import dlpack_bridge as db
 
-from ..bench.names import Names, Unavailable
+from ..bench.names import Names, Unavailable, in_a_line
 from ..bench.report import table
 from ..bench.timing import costs_of_calls, timer_of
 from .frameworks import ARRAYS, STATES, made, names
@@ -61,8 +61,10 @@ def cell(source: str, target: str, x: Any) -> Cell:
 def why_no_target(target: str) -> str | None:
     try:
         db.plan(bytearray(4), TARGETS[target])
-    except (ImportError, ValueError) as error:  # not installed; no road
+    except ImportError as error:
         return str(error)
+    except Exception as error:  # noqa: BLE001  whatever a broken framework raises when imported
+        return f"import {TARGETS[target]} failed, {in_a_line(error)}"
     return None
 
 

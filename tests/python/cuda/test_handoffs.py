@@ -88,11 +88,23 @@ def to_array_by_keyword(source, stream):
     return lambda: raw.Result(cuda_lab.take(result.__dlpack__(stream=-1)), stream).use()
 
 
+def to_cupy(source, stream):
+    with cupy_stream(stream):
+        result = db.convert(source, "cupy")
+
+    def use():
+        with cupy_stream(stream):
+            return result.use().tolist()
+
+    return use
+
+
 CONSUMERS = {
     "torch, stream=": to_torch_by_keyword,
     "torch, current stream": to_torch_current,
     "array, __dlpack__": through_array,
     "array, stream=": to_array_by_keyword,
+    "cupy, current stream": to_cupy,
 }
 
 
@@ -105,7 +117,8 @@ def exported(producer, consumer, p, c):
 
 # A tensor that is asked for as a tensor is the tensor itself: it is ordered for the stream that was
 # named, and whoever uses it on another stream tells torch (`Tensor.record_stream`).
-ROADS = [(p, c) for p in PRODUCERS for c in CONSUMERS if (p, c[:5]) != ("torch", "torch")]
+SAME = [("torch", "torch"), ("cupy", "cupy")]
+ROADS = [(p, c) for p in PRODUCERS for c in CONSUMERS if (p, c.split(",")[0]) not in SAME]
 
 
 @pytest.mark.parametrize(("p", "c"), PAIRS)
@@ -121,8 +134,10 @@ def test_a_handoff_is_ordered_in_and_its_memory_is_ordered_out(producer, consume
 
 
 # A producer that is told the stream makes the record and the wait itself. What an array carries is
-# no per-thread stream: that is met at once, on its own thread, on a stream of the hub.
-DIRECT = [road for road in ROADS if road[1] != "array, __dlpack__"] + [("torch", "torch, stream=")]
+# no per-thread stream: that is met at once, on its own thread, on a stream of the hub. CuPy is given
+# such an array.
+CARRIED = ["array, __dlpack__", "cupy, current stream"]
+DIRECT = [road for road in ROADS if road[1] not in CARRIED] + [("torch", "torch, stream=")]
 
 
 def carries_per_thread(producer, consumer, p, c):
@@ -229,13 +244,20 @@ def test_an_array_of_jax_is_defined_before_it_is_used(c):
     assert driver.host_waits() == 0
 
 
+INTO_JAX = {
+    "from_dlpack": lambda x: jax.dlpack.from_dlpack(db.asarray(x)),
+    "convert": lambda x: db.convert(x, jax),
+}
+
+
 @pytest.mark.parametrize("p", KINDS)
 @pytest.mark.parametrize("producer", PRODUCERS)
-def test_jax_imports_an_array_of_the_hub(producer, p):
+@pytest.mark.parametrize("how", INTO_JAX)
+def test_jax_imports_an_array_of_the_hub(how, producer, p):
     p = raw.Stream(p)
     with on_torch(p), cupy_stream(p):
         x = PRODUCERS[producer](p)
-        y = jax.dlpack.from_dlpack(db.asarray(x))
+        y = INTO_JAX[how](x)
         assert driver.host_waits() == 0
     z = y + 1
     del x, y

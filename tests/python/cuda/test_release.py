@@ -327,9 +327,12 @@ def test_memory_of_jax():
     assert driver.races() == []
 
 
-def test_what_jax_imported_goes_back_after_its_computations():
+@pytest.mark.parametrize("convert", [False, True])
+def test_what_jax_imported_goes_back_after_its_computations(convert):
     p = stream_of()
-    y = jax.dlpack.from_dlpack(db.asarray(raw.array(VALUES, p)))
+    x = raw.array(VALUES, p)
+    y = db.convert(x, "jax") if convert else jax.dlpack.from_dlpack(db.asarray(x))
+    del x
     z = y + 1
     del y
     raw.array([9, 9, 9, 9], p)
