@@ -22,18 +22,18 @@ struct legacy_struct {
 static_assert(offsetof(legacy_struct, managed.dl_tensor) ==
               offsetof(DLManagedTensorVersioned, dl_tensor));
 
-// What the hub allocates for a managed tensor: both structs of the protocol (a consumer gets one of
-// them), what keeps the memory alive, then shape and strides. Small, because who has a hundred thousand
-// arrays waits for the caches.
+// What the hub allocates for a managed tensor: what keeps the memory alive, both structs of the protocol (a
+// consumer gets one of them), then shape and strides. Small, and what dropping it needs comes first, side by
+// side: who has a hundred thousand arrays waits for the caches.
 struct block {
   block(const tensor_view& view, owner&& kept, std::uint64_t flags) noexcept;
 
+  owner keep;
   union {
     DLManagedTensorVersioned versioned;
     legacy_struct legacy;
   };
-  owner keep;
-  live_token token;
+  [[no_unique_address]] live_token token;
 
   extent* extents() noexcept { return reinterpret_cast<extent*>(this + 1); }
 
