@@ -41,6 +41,7 @@ set(dlpack_bridge_core_internal_headers
     copy_threads.hpp
     copy_tiles.hpp
     copy_transpose.hpp
+    copy_widen.hpp
     host_memory.hpp
     negotiation_streams.hpp)
 set(dlpack_bridge_core_sources
@@ -59,6 +60,7 @@ set(dlpack_bridge_core_sources
     copy_threads.cpp
     copy_tiles.cpp
     copy_transpose.cpp
+    copy_widen.cpp
     counters.cpp
     device.cpp
     device_backend.cpp
@@ -247,6 +249,7 @@ set(dlpack_bridge_test_stems
     copy_instructions
     copy_threads
     copy_tiles
+    copy_widen
     counters
     device
     device_backend

@@ -89,6 +89,9 @@ block_copier::block_copier(const road& way, extent from_itemsize, extent to_item
     units_[i] = way.steps[i].units;
   }
   choose_movers(shape);
+  if (transposed_ && !streaming_ && steps_ == 1 && shape.count >= fewest_widened_columns) {
+    widening_ = widening_for(shape, way.steps[0].operation);
+  }
 }
 
 void block_copier::choose_movers(const strided_block& shape) noexcept {
@@ -126,9 +129,13 @@ void block_copier::finish() const noexcept {
 /// Goes along the source, so that the lines of one tile are still at hand, or already on their way,
 /// for the next.
 void block_copier::copy_transposed(const strided_block& block) const {
+  if (widening_ != nullptr && std::min(block.rows, block.count) >= least_widened) {
+    return widening_(block);
+  }
   extent columns = tile_.columns;
-  const bool in_parts =
-      columns < block.count || (!streaming_ && block.count >= fewest_tile_columns);
+  // To convert the ends of whole rows by themselves takes longer than stores that straddle lines do.
+  const bool moves_whole_rows = steps_ == 0 && !streaming_ && block.count >= fewest_tile_columns;
+  const bool in_parts = columns < block.count || moves_whole_rows;
   if (block.to_row % cache_line == 0 && in_parts) {
     const extent head = elements_to_next_line(block.to, to_size_);
     if (head > 0) columns = std::min(head, columns);

@@ -7,6 +7,7 @@
 #include <dlpack_bridge/copy_move.hpp>
 #include <dlpack_bridge/copy_road.hpp>
 #include <dlpack_bridge/copy_tiles.hpp>
+#include <dlpack_bridge/copy_widen.hpp>
 
 namespace dlpack_bridge::detail {
 
@@ -50,6 +51,7 @@ class block_copier {
   tile_size tile_;
   bool gather_ = false, scatter_ = false;
   mover gatherer_ = nullptr, scatterer_ = nullptr;
+  widening widening_ = nullptr;  // for blocks that are large enough
 };
 
 }  // namespace dlpack_bridge::detail
