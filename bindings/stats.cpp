@@ -21,7 +21,7 @@ struct stats {
 
 stats make_stats() {
   const counters& c = active_counters();
-  return {live_managed_tensors(), c.pending_releases.load(), c.copies.load(), c.copied_bytes.load(),
+  return {live_managed_tensors(), c.pending_releases.load(), copies_made(), bytes_copied(),
           c.leaked.load()};
 }
 

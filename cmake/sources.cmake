@@ -42,6 +42,7 @@ set(dlpack_bridge_core_internal_headers
     copy_tiles.hpp
     copy_transpose.hpp
     copy_widen.hpp
+    exchange_hand_over.hpp
     host_memory.hpp
     negotiation_streams.hpp)
 set(dlpack_bridge_core_sources
@@ -68,6 +69,7 @@ set(dlpack_bridge_core_sources
     element_types.cpp
     error.cpp
     exchange.cpp
+    exchange_hand_over.cpp
     host_memory.cpp
     layout.cpp
     managed_tensor.cpp

@@ -18,7 +18,7 @@
 // The road of a copy: the layouts become a plan (copy_plan), the types become a road of steps
 // (copy_road), the plan is cut into parts for the threads (copy_threads, copy_pool), each part is
 // walked block by block, and a block is taken tile by tile (copy_tiles, copy_blocks) and moved
-// (copy_move) or converted (copy_kernels).
+// (copy_move), converted (copy_kernels) or both at once (copy_widen).
 namespace dlpack_bridge {
 namespace {
 
@@ -104,12 +104,11 @@ bool is_worth_streaming(const strided_block& shape, extent count, extent from_si
   return 2 * to_size >= read && count * (read + to_size) >= bytes_worth_streaming;
 }
 
-/// One run of bytes that is no work for threads or streaming stores.
-bool is_short_run(const copy_plan& plan, extent itemsize) noexcept {
+/// Whether one run of bytes on each side holds all elements.
+bool is_dense(const copy_plan& plan, extent from_size, extent to_size) noexcept {
   if (plan.size == 0) return true;
   const copy_axis& axis = plan.axes[0];
-  return plan.size == 1 && axis.from == itemsize && axis.to == itemsize &&
-         2 * axis.count * itemsize < bytes_worth_threads;
+  return plan.size == 1 && axis.from == from_size && axis.to == to_size;
 }
 
 /// Copies a planned array along a road, with threads where it is large.
@@ -146,6 +145,26 @@ void run(copy_plan& plan, const road& way, extent from_size, extent to_size) {
   });
 }
 
+/// Copies bytes that lie side by side.
+void copy_run(const std::byte* from, std::byte* to, extent bytes) {
+  if (2 * bytes >= bytes_worth_threads) {
+    copy_plan plan;
+    plan.from = from;
+    plan.to = to;
+    plan.axes[plan.size++] = {bytes, 1, 1};
+    run(plan, road(), 1, 1);
+  } else if (bytes > 0) {
+    std::memcpy(to, from, static_cast<std::size_t>(bytes));
+  }
+}
+
+/// The same elements on both sides, which are row-major.
+void copy_dense(std::span<const extent> shape, const side& from, const side& to, dtype type) {
+  extent count = 1;
+  for (const extent n : shape) count *= std::max<extent>(n, 0);
+  copy_run(from.data, to.data, dense_bytes(count, type));
+}
+
 /// What cannot be said in bytes per element: both sides have to be dense already.
 void copy_packed(std::span<const extent> shape, const side& from, const side& to, dtype type) {
   for (const side* s : {&from, &to}) {
@@ -154,13 +173,36 @@ void copy_packed(std::span<const extent> shape, const side& from, const side& to
                                   " is packed and can only be copied between C-contiguous arrays");
     }
   }
-  const std::optional<std::int64_t> count = element_count(shape);
-  if (!count || *count == 0) return;
-  std::memcpy(to.data, from.data, static_cast<std::size_t>(dense_bytes(*count, type)));
+  copy_dense(shape, from, to, type);
 }
 
-void copy_between(std::span<const extent> shape, side from, dtype from_type, side to, dtype to_type,
-                  element_change change) {
+/// Converts elements; what is small and dense needs no blocks.
+void convert(copy_plan& plan, const road& way, extent from_size, extent to_size) {
+  const extent count = plan.elements();
+  if (count * (from_size + to_size) >= bytes_worth_threads || !is_dense(plan, from_size, to_size)) {
+    return run(plan, way, from_size, to_size);
+  }
+  const plain_arithmetic here;
+  run_converter(way, from_size, to_size)(plan.from, plan.to, count);
+}
+
+/// Copies elements that stay as they are.
+void copy_elements(copy_plan& plan, extent itemsize) {
+  if (is_dense(plan, itemsize, itemsize)) {
+    return copy_run(plan.from, plan.to, plan.elements() * itemsize);
+  }
+  const extent size = resize_elements(plan, itemsize);
+  run(plan, road(), size, size);
+}
+
+bool changes_elements(element_change change) noexcept {
+  return change.swap_bytes || change.negate || change.conjugate;
+}
+
+/// Out of line, for the sake of those that need no plan.
+[[gnu::noinline]] void copy_as_planned(std::span<const extent> shape, const side& from,
+                                       dtype from_type, const side& to, dtype to_type,
+                                       element_change change) {
   if (!can_copy(from_type, to_type)) {
     throw std::invalid_argument("cannot convert " + from_type.name() + " to " + to_type.name());
   }
@@ -168,16 +210,25 @@ void copy_between(std::span<const extent> shape, side from, dtype from_type, sid
 
   copy_plan plan = make_plan(shape.data(), static_cast<std::int32_t>(shape.size()), from, to);
   if (plan.empty || from_type.itemsize() == 0) return;
-  const bool changes = change.swap_bytes || change.negate || change.conjugate;
+  const bool changes = changes_elements(change);
+  if (from_type == to_type && !changes) return copy_elements(plan, from_type.itemsize());
   if (from_type.lanes != 1 && changes) {
     split_elements(plan, from_type.lanes, from_type.bits / 8);
     from_type.lanes = to_type.lanes = 1;
   }
   const road way = road_between(from_type, to_type, change);
-  if (way.size > 0) return run(plan, way, way.from.itemsize(), to_type.itemsize());
-  const extent size = resize_elements(plan, way.from.itemsize());
-  if (!is_short_run(plan, size)) return run(plan, way, size, size);
-  std::memcpy(plan.to, plan.from, static_cast<std::size_t>(plan.elements() * size));
+  if (way.size == 0) return copy_elements(plan, way.from.itemsize());
+  convert(plan, way, way.from.itemsize(), to_type.itemsize());
+}
+
+void copy_between(std::span<const extent> shape, const side& from, dtype from_type, const side& to,
+                  dtype to_type, element_change change) {
+  const bool row_major = from.strides == nullptr && to.strides == nullptr;
+  if (row_major && from_type == to_type && !changes_elements(change)) {
+    copy_dense(shape, from, to, from_type);
+  } else {
+    copy_as_planned(shape, from, from_type, to, to_type, change);
+  }
 }
 
 side side_of(const strided_memory& memory) noexcept {

@@ -16,11 +16,12 @@ struct strided_memory {
   dtype type;
 };
 
-/// What is done to each element on its way besides the conversion of its type.
+/// What is done to each element on its way besides the conversion of its type. One byte: what is
+/// written in parts and then read as a whole waits until it has left for the cache.
 struct element_change {
-  bool swap_bytes = false;  ///< the source is in the other byte order; complex swaps each part
-  bool conjugate = false;   ///< imaginary parts change sign, before the conversion
-  bool negate = false;      ///< every element changes sign, before the conversion
+  bool swap_bytes : 1 = false;  ///< the source is in the other byte order; complex swaps each part
+  bool conjugate : 1 = false;   ///< imaginary parts change sign, before the conversion
+  bool negate : 1 = false;      ///< every element changes sign, before the conversion
 };
 
 /// True when `copy` can turn `from` into `to`: every pair of convertible_dtypes, and every type

@@ -5,12 +5,6 @@
 
 #include <dlpack_bridge/copy_stream.hpp>
 
-// Blocks are made field by field and read at once. Read in pairs, as GCC would have it, they wait
-// until all that was stored before them has left for the cache: as long as a small tile takes.
-#if defined(__OPTIMIZE__) && defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("no-tree-slp-vectorize")
-#endif
-
 namespace dlpack_bridge::detail {
 namespace {
 
@@ -75,19 +69,60 @@ strided_block moved(const strided_block& tile, const std::byte* from, extent fro
 
 }  // namespace
 
-block_copier::block_copier(const road& way, extent from_itemsize, extent to_itemsize,
-                           const strided_block& shape, bool streaming) noexcept
-    : steps_(way.size), from_size_(from_itemsize), to_size_(to_itemsize),
-      streaming_(streaming && can_stream() && shape.to_step == to_itemsize),
-      transposed_(is_transposed(shape)), tile_(tile_of(shape, {.from_size = from_itemsize,
-                                                               .to_size = to_itemsize,
-                                                               .converts = steps_ > 0,
-                                                               .streams = streaming_})) {
+run_converter::run_converter(const road& way, extent from_itemsize, extent to_itemsize) noexcept
+    : steps_(way.size), from_size_(from_itemsize), to_size_(to_itemsize) {
   const kernel_table& table = kernels_of(instructions());
   for (int i = 0; i < steps_; ++i) {
     kernels_[i] = table[way.steps[i].operation];
     units_[i] = way.steps[i].units;
   }
+}
+
+void run_converter::operator()(const std::byte* from, std::byte* to, extent count) const {
+  if (steps_ > 1) return in_steps(from, to, count);
+  const auto apply = [&](extent run) {
+    kernels_[0](from, to, static_cast<std::size_t>(run * units_[0]));
+    from += run * from_size_;
+    to += run * to_size_;
+    count -= run;
+  };
+  if (count >= worth_aligning) {
+    // Vectors that straddle cache lines take twice as long to store.
+    if (const extent head = elements_to_next_line(to, to_size_); head > 0) apply(head);
+    if (to_size_ >= from_size_ && count * to_size_ >= worth_announcing) {
+      const extent run = bytes_announced / to_size_;
+      announce_writes(to, bytes_announced);
+      while (count > 2 * run) {
+        announce_writes(to + bytes_announced, bytes_announced);
+        apply(run);
+      }
+    }
+  }
+  apply(count);
+}
+
+void run_converter::in_steps(const std::byte* from, std::byte* to, extent count) const {
+  constexpr extent run = buffer_bytes / 16;  // no element on the way is larger
+  buffer between[2];
+  for (extent done = 0; done < count; done += run) {
+    const extent n = std::min(run, count - done);
+    const std::byte* in = from + done * from_size_;
+    for (int i = 0; i < steps_; ++i) {
+      std::byte* out = i == steps_ - 1 ? to + done * to_size_ : between[i % 2].bytes;
+      kernels_[i](in, out, static_cast<std::size_t>(n * units_[i]));
+      in = out;
+    }
+  }
+}
+
+block_copier::block_copier(const road& way, extent from_itemsize, extent to_itemsize,
+                           const strided_block& shape, bool streaming) noexcept
+    : convert_run_(way, from_itemsize, to_itemsize), steps_(way.size), from_size_(from_itemsize),
+      to_size_(to_itemsize), streaming_(streaming && can_stream() && shape.to_step == to_itemsize),
+      transposed_(is_transposed(shape)), tile_(tile_of(shape, {.from_size = from_itemsize,
+                                                               .to_size = to_itemsize,
+                                                               .converts = steps_ > 0,
+                                                               .streams = streaming_})) {
   choose_movers(shape);
   if (transposed_ && !streaming_ && steps_ == 1 && shape.count >= fewest_widened_columns) {
     widening_ = widening_for(shape, way.steps[0].operation);
@@ -164,7 +199,7 @@ void block_copier::stream_lines(const strided_block& block, extent row, extent r
   gather(tile, gathered.bytes);
   const std::byte* from = gathered.bytes;
   if (steps_ > 0) {
-    convert_run(gathered.bytes, converted.bytes, tile.rows * tile.count);
+    convert_run_(gathered.bytes, converted.bytes, tile.rows * tile.count);
     from = converted.bytes;
   }
   const extent bytes = tile.count * to_size_;
@@ -224,7 +259,7 @@ void block_copier::stream_piece(const strided_block& row, extent first, extent c
     from = gathered.bytes;
   }
   if (steps_ > 0) {
-    convert_run(from, converted.bytes, count);
+    convert_run_(from, converted.bytes, count);
     from = converted.bytes;
   }
   stream_row(row.to + first * to_size_, from, count * to_size_);
@@ -259,10 +294,10 @@ void block_copier::convert(const strided_block& tile) const {
   std::byte* const result = direct ? tile.to : converted.bytes;
   const extent result_row = direct ? tile.to_row : tile.count * to_size_;
   if (tile.from_row == tile.count * from_size_ && result_row == tile.count * to_size_) {
-    convert_run(tile.from, result, tile.rows * tile.count);
+    convert_run_(tile.from, result, tile.rows * tile.count);
   } else {
     for (extent row = 0; row < tile.rows; ++row) {
-      convert_run(tile.from + row * tile.from_row, result + row * result_row, tile.count);
+      convert_run_(tile.from + row * tile.from_row, result + row * result_row, tile.count);
     }
   }
   if (!direct) put(moved(tile, converted.bytes, result_row, to_size_));
@@ -276,43 +311,6 @@ void block_copier::put(const strided_block& out) const {
   }
   for (extent row = 0; row < out.rows; ++row) {
     stream_row(out.to + row * out.to_row, out.from + row * out.from_row, out.count * to_size_);
-  }
-}
-
-void block_copier::convert_run(const std::byte* from, std::byte* to, extent count) const {
-  if (steps_ > 1) return convert_in_steps(from, to, count);
-  const auto apply = [&](extent run) {
-    kernels_[0](from, to, static_cast<std::size_t>(run * units_[0]));
-    from += run * from_size_;
-    to += run * to_size_;
-    count -= run;
-  };
-  if (count >= worth_aligning) {
-    // Vectors that straddle cache lines take twice as long to store.
-    if (const extent head = elements_to_next_line(to, to_size_); head > 0) apply(head);
-    if (to_size_ >= from_size_ && count * to_size_ >= worth_announcing) {
-      const extent run = bytes_announced / to_size_;
-      announce_writes(to, bytes_announced);
-      while (count > 2 * run) {
-        announce_writes(to + bytes_announced, bytes_announced);
-        apply(run);
-      }
-    }
-  }
-  apply(count);
-}
-
-void block_copier::convert_in_steps(const std::byte* from, std::byte* to, extent count) const {
-  constexpr extent run = buffer_bytes / 16;  // no element on the way is larger
-  buffer between[2];
-  for (extent done = 0; done < count; done += run) {
-    const extent n = std::min(run, count - done);
-    const std::byte* in = from + done * from_size_;
-    for (int i = 0; i < steps_; ++i) {
-      std::byte* out = i == steps_ - 1 ? to + done * to_size_ : between[i % 2].bytes;
-      kernels_[i](in, out, static_cast<std::size_t>(n * units_[i]));
-      in = out;
-    }
   }
 }
 

@@ -11,6 +11,22 @@
 
 namespace dlpack_bridge::detail {
 
+/// Takes elements that lie side by side along a road, which has at least one step.
+class run_converter {
+ public:
+  run_converter(const road& way, extent from_itemsize, extent to_itemsize) noexcept;
+
+  void operator()(const std::byte* from, std::byte* to, extent count) const;
+
+ private:
+  void in_steps(const std::byte* from, std::byte* to, extent count) const;
+
+  std::array<kernel, road::most_steps> kernels_{};
+  std::array<extent, road::most_steps> units_{};
+  int steps_;
+  extent from_size_, to_size_;
+};
+
 /// Copies blocks of elements of any layout along a road. A block is cut into tiles that fit the
 /// first-level cache; where the source of a tile does not lie side by side it is gathered into a
 /// buffer first, where the destination does not the result is scattered from one. So a conversion
@@ -39,11 +55,8 @@ class block_copier {
   void copy_tile(const strided_block& tile) const;
   void put(const strided_block& out) const;
   void convert(const strided_block& tile) const;
-  void convert_run(const std::byte* from, std::byte* to, extent count) const;
-  void convert_in_steps(const std::byte* from, std::byte* to, extent count) const;
 
-  std::array<kernel, road::most_steps> kernels_{};
-  std::array<extent, road::most_steps> units_{};
+  run_converter convert_run_;
   int steps_;
   extent from_size_, to_size_;
   bool streaming_;

@@ -33,7 +33,6 @@ void sort_axes(copy_plan& plan) noexcept {
 }
 
 void merge_axes(copy_plan& plan) noexcept {
-  if (plan.size == 0) return;
   int last = 0;
   for (int i = 1; i < plan.size; ++i) {
     copy_axis& outer = plan.axes[last];
@@ -74,8 +73,10 @@ copy_plan make_plan(const extent* shape, std::int32_t ndim, const side& from, co
     if (axis.to < 0) turn(plan, axis);
     dense *= shape[i];
   }
-  sort_axes(plan);
-  merge_axes(plan);
+  if (plan.size > 1) {
+    sort_axes(plan);
+    merge_axes(plan);
+  }
   return plan;
 }
 

@@ -12,7 +12,22 @@ struct counters {
   std::atomic<std::int64_t> pending_releases{0};  ///< dropped, waiting for a stream or a GIL holder
   std::atomic<std::int64_t> copies{0};
   std::atomic<std::int64_t> copied_bytes{0};
+  std::atomic<std::int64_t> copies_in_turn{0};  ///< the same of those who take turns
+  std::atomic<std::int64_t> copied_bytes_in_turn{0};
   std::atomic<std::int64_t> leaked{0};  ///< given up: driver errors, the end of the interpreter
+
+  /// Counts a copy. `in_turn`: nobody else who says so does at the same time, because all of them hold
+  /// the GIL; the atomic read-modify-write is the dearest instruction of a small copy.
+  void count_copy(std::int64_t nbytes, bool in_turn) noexcept {
+    constexpr auto relaxed = std::memory_order_relaxed;
+    if (in_turn) {
+      copies_in_turn.store(copies_in_turn.load(relaxed) + 1, relaxed);
+      copied_bytes_in_turn.store(copied_bytes_in_turn.load(relaxed) + nbytes, relaxed);
+    } else {
+      copies.fetch_add(1, relaxed);
+      copied_bytes.fetch_add(nbytes, relaxed);
+    }
+  }
 };
 
 /// The counters in use: this binary's own until `use_counters` names others.
@@ -27,6 +42,18 @@ inline std::int64_t live_managed_tensors() noexcept {
   const counters& all = active_counters();
   return all.live.load(std::memory_order_relaxed) +
          all.live_objects.load(std::memory_order_relaxed);
+}
+
+/// Copies made so far, and the bytes written by them.
+inline std::int64_t copies_made() noexcept {
+  const counters& all = active_counters();
+  return all.copies.load(std::memory_order_relaxed) +
+         all.copies_in_turn.load(std::memory_order_relaxed);
+}
+inline std::int64_t bytes_copied() noexcept {
+  const counters& all = active_counters();
+  return all.copied_bytes.load(std::memory_order_relaxed) +
+         all.copied_bytes_in_turn.load(std::memory_order_relaxed);
 }
 
 /// Held by each managed tensor of the hub, whatever struct it lives in: counts it while it lives.

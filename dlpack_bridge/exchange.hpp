@@ -45,6 +45,11 @@ driver_status cuda_status() noexcept;
 struct loan_sides {
   owner user_object;      ///< keeps the stream of the result's user alive
   use_listener listener;  ///< a producer that protects its memory itself
+  /// Makes the host memory of a copy that no device takes part in, as `device_backend::allocate` does;
+  /// null: the host backend.
+  backend_memory (*allocate)(std::int64_t nbytes, std::int64_t alignment) = nullptr;
+  /// One thread at a time hands over with this, as with a GIL: a copy is counted the cheaper way.
+  bool in_turn = false;
 };
 
 /// An array on its way to whoever asked for it.
@@ -73,7 +78,7 @@ stream_handle carry_out_order(const description& source, const decision& decided
 /// `active_counters`.
 /// @throws std::bad_alloc, device_error
 handed_over hand_over(const description& source, const decision& decided, owner& keep,
-                      loan_sides sides, extent* room);
+                      loan_sides&& sides, extent* room);
 
 /// Uninitialised memory of its own on a device: host memory as `make_tensor` of managed_tensor.hpp
 /// gives it, pinned or CUDA memory from the CUDA backend. CUDA memory is for work on `stream`
@@ -120,8 +125,8 @@ inline stream_handle carry_out_order(const description& s, const decision& d) {
   return d.after_producer || d.host_waits ? detail::make_wait(s, d) : d.stream;
 }
 
-inline handed_over hand_over(const description& s, const decision& d, owner& keep, loan_sides sides,
-                             extent* room) {
+inline handed_over hand_over(const description& s, const decision& d, owner& keep,
+                             loan_sides&& sides, extent* room) {
   if (d.copies_here) return detail::hand_over_copy(s, d, keep, sides, room);
   const stream_handle stream = carry_out_order(s, d);
   return {

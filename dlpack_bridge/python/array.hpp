@@ -76,10 +76,9 @@ target_row& array_target() noexcept;
 PyObject* array_dlpack(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
 /// `Array.__dlpack_device__`; array_export.cpp.
 PyObject* array_dlpack_device(PyObject* self, PyObject*);
-/// What an unknown DLPack consumer may be given; array_export.cpp. torch <= 2.13 aborts the process on
-/// negative strides (pytorch#188023), so they are only given to who forbids the copy.
-const target_row& consumer_row(bool versioned, bool negative_strides) noexcept;
-/// The same for who an Array goes to: what is in transit goes as the exchange decided that made it.
+/// What an Array gives to an unknown DLPack consumer; array_export.cpp. torch <= 2.13 aborts the process on
+/// negative strides (pytorch#188023), so they are only given to who forbids the copy. What is in transit goes
+/// as the exchange decided that made it.
 const target_row& consumer_of(const array_object* self, bool versioned,
                               bool negative_strides) noexcept;
 /// The table behind `Array.__dlpack_c_exchange_api__`; array_table.cpp.

@@ -186,17 +186,13 @@ PyObject* interface_dict(const array_object* self, const std::string& typestr) n
 
 }  // namespace
 
-const target_row& consumer_row(bool versioned, bool negative_strides) noexcept {
+const target_row& consumer_of(const array_object* self, bool versioned,
+                              bool negative_strides) noexcept {
   static const target_row rows[2][2] = {
       {make_consumer_row(false, false), make_consumer_row(false, true)},
       {make_consumer_row(true, false), make_consumer_row(true, true)}};
-  return rows[versioned][negative_strides];
-}
-
-const target_row& consumer_of(const array_object* self, bool versioned,
-                              bool negative_strides) noexcept {
   static const target_row in_transit[2] = {make_transit_row(false), make_transit_row(true)};
-  return self->in_transit ? in_transit[versioned] : consumer_row(versioned, negative_strides);
+  return self->in_transit ? in_transit[versioned] : rows[versioned][negative_strides];
 }
 
 PyObject* array_dlpack_device(PyObject* self, PyObject*) {

@@ -30,7 +30,8 @@ DLManagedTensorVersioned* export_on_own_stream(PyObject* self) {
   requirements wanted;
   wanted.stream = cuda_backend()->own_stream(as_array(self)->device);
   wanted.readonly = readonly_policy::error;
-  const ref capsule = ref::steal(convert(self, consumer_row(true, true), wanted));
+  const target_row& row = consumer_of(as_array(self), true, true);
+  const ref capsule = ref::steal(convert(self, row, wanted));
   return capsule ? take_versioned(capsule.get()) : nullptr;
 }
 

@@ -95,9 +95,12 @@ target_row make_jax_row(bool x64) noexcept {
 }
 
 bool jax_has_x64() noexcept {
+  static PyObject* const enable_x64 = PyUnicode_InternFromString("jax_enable_x64");
   PyObject* const jax = loaded_module("jax");
   const ref config = jax != nullptr ? attribute_or_none(jax, "config") : ref();
-  return config && attribute_or_none(config.get(), "jax_enable_x64").get() == Py_True;
+  const ref value = config ? ref::steal(PyObject_GetAttr(config.get(), enable_x64)) : ref();
+  if (!value) PyErr_Clear();
+  return value.get() == Py_True;
 }
 
 }  // namespace

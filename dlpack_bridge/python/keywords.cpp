@@ -142,6 +142,16 @@ using keyword_reader = bool (*)(PyObject* value, requirements& wanted) noexcept;
 constexpr keyword_reader readers[] = {read_dtype,    read_device, read_copy,      read_detach,
                                       read_readonly, read_order,  read_alignment, read_stream};
 
+bool read_named(const keyword_names& known, const char* function, PyObject* name, PyObject* value,
+                keyword_set allowed, requirements& wanted) noexcept {
+  const int row = known.find(name);
+  if (row < 0 || !allowed.contains(static_cast<keyword>(row))) {
+    PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function, name);
+    return false;
+  }
+  return readers[row](value, wanted);
+}
+
 }  // namespace
 
 bool is_keyword(PyObject* value, const char* text) noexcept {
@@ -171,20 +181,17 @@ bool read_copy(PyObject* value, requirements& wanted) noexcept {
 
 bool read_keyword(const char* function, PyObject* name, PyObject* value, keyword_set allowed,
                   requirements& wanted) noexcept {
-  const int row = names_of_conversions().find(name);
-  if (row < 0 || !allowed.contains(static_cast<keyword>(row))) {
-    PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function, name);
-    return false;
-  }
-  return readers[row](value, wanted);
+  return read_named(names_of_conversions(), function, name, value, allowed, wanted);
 }
 
 bool read_keywords(const char* function, PyObject* const* values, PyObject* names,
                    keyword_set allowed, requirements& wanted) noexcept {
-  const Py_ssize_t count = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
+  if (names == nullptr) return true;
+  const keyword_names& known = names_of_conversions();
+  const Py_ssize_t count = PyTuple_GET_SIZE(names);
   for (Py_ssize_t i = 0; i < count; ++i) {
     PyObject* name = PyTuple_GET_ITEM(names, i);
-    if (!read_keyword(function, name, values[i], allowed, wanted)) return false;
+    if (!read_named(known, function, name, values[i], allowed, wanted)) return false;
   }
   return true;
 }

@@ -161,8 +161,11 @@ bool look_at_numpy_type(type_entry& e) noexcept {
 }
 
 target_row& numpy_target() noexcept {
-  static target_row row{capabilities_of(framework::numpy), prepare_numpy, wrap_as_ndarray,
-                        same_object};
+  static target_row row{.holds = capabilities_of(framework::numpy),
+                        .prepare = prepare_numpy,
+                        .wrap = wrap_as_ndarray,
+                        .same = same_object,
+                        .allocate = allocate_with_holder};
   return row;
 }
 

@@ -39,6 +39,18 @@ owner keep_stream(const requirements& wanted) noexcept {
 // Some libraries append a stack trace with addresses.
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
+[[gnu::noinline]] handed_over copy_here(inbound& in, const requirements& wanted,
+                                        const decision& decided, owner& source, extent* room) {
+  const bool waits = decided.nbytes >= gil_free_copy_bytes || decided.host_waits;
+  loan_sides sides{.user_object = keep_stream(wanted),
+                   .listener = in.listener,
+                   .allocate = in.target.allocate,
+                   .in_turn = !waits};
+  std::optional<without_gil> released;
+  if (waits) released.emplace();
+  return dlpack_bridge::hand_over(in.desc, decided, source, std::move(sides), room);
+}
+
 void record_own_use(const inbound& in, const requirements& wanted, stream_handle user) {
   if (user.no_sync() || in.desc.view.data() == nullptr) return;
   cuda_backend()->record_use(in.desc.view.device(), in.desc.view.data(), user, keep_stream(wanted));
@@ -118,10 +130,10 @@ stream_handle stream_of_use(const inbound& in, const requirements& wanted, devic
 
 handed_over hand_over(inbound& in, const requirements& wanted, const decision& decided,
                       owner& source, extent* room) {
-  const bool long_copy = decided.copies_here && decided.nbytes >= gil_free_copy_bytes;
+  if (decided.copies_here) return copy_here(in, wanted, decided, source, room);
   loan_sides sides{keep_stream(wanted), in.listener};
   std::optional<without_gil> released;
-  if (long_copy || decided.host_waits) released.emplace();
+  if (decided.host_waits) released.emplace();
   return dlpack_bridge::hand_over(in.desc, decided, source, std::move(sides), room);
 }
 
@@ -152,6 +164,7 @@ PyObject* conclude(inbound& in, const requirements& wanted, const decision& deci
         in.row->renew != nullptr && in.desc.driver.answers() && !decided.copies_here;
     result = ref::steal(in.target.wrap(out, writes ? in.object : nullptr));
     if (!result) return nullptr;
+    if (source) drop_with_gil(source);  // a copy leaves it
   }
   if (record) tell_traces(record);
   return result.release();

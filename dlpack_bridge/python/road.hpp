@@ -90,6 +90,8 @@ struct target_row {
   PyObject* (*same)(inbound& in, const requirements& wanted);
   /// The stream that the framework works on now; null: it has none of its own.
   stream_handle (*current_stream)(device where) noexcept = nullptr;
+  /// Makes the host memory of copies, with room for what `wrap` needs beside it; null: nobody has to.
+  backend_memory (*allocate)(std::int64_t nbytes, std::int64_t alignment) = nullptr;
   bool ready = false;
   bool tells_traces = true;
   bool buffer_errors_only = false;  ///< the array API's rule: every refusal is a BufferError

@@ -68,9 +68,11 @@ void raise_not_installed(const capabilities& row) {
                std::string(row.name).c_str(), std::string(row.package).c_str());
 }
 
-// Prepares a row. Asked for again afterwards: which one is JAX's is known once JAX is imported.
+// The row, prepared. Found again then: which one is JAX's is known once JAX is imported.
 target_row* prepared_row(const target_names& names) {
-  return prepared(names.row()) == nullptr ? nullptr : prepared(names.row());
+  target_row& row = names.row();
+  if (row.ready) return &row;
+  return prepare(row) ? prepared(names.row()) : nullptr;
 }
 
 target_row* find_name(std::string_view name) {

@@ -35,6 +35,8 @@ TEST_CASE("new counters stand at zero", "[counters]") {
   CHECK(fresh.pending_releases == 0);
   CHECK(fresh.copies == 0);
   CHECK(fresh.copied_bytes == 0);
+  CHECK(fresh.copies_in_turn == 0);
+  CHECK(fresh.copied_bytes_in_turn == 0);
   CHECK(fresh.leaked == 0);
 }
 
@@ -69,6 +71,20 @@ TEST_CASE("tokens of many threads are counted together", "[counters]") {
   CHECK(live_managed_tensors() == before + 64);
   kept.clear();
   CHECK(live_managed_tensors() == before);
+}
+
+TEST_CASE("copies are counted together, whether or not those who make them take turns",
+          "[counters]") {
+  const std::int64_t copies = copies_made(), bytes = bytes_copied();
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([in_turn = t == 0] {
+      for (int i = 0; i < 10000; ++i) active_counters().count_copy(3, in_turn);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(copies_made() == copies + 40000);
+  CHECK(bytes_copied() == bytes + 120000);
 }
 
 TEST_CASE("several binaries of a process count into one place", "[counters]") {

@@ -7,6 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
+import tvm_ffi
 from checks import address, live
 
 import dlpack_bridge as db
@@ -102,12 +103,13 @@ def test_a_framework_that_cannot_hold_it_refuses_by_name():
         (torch.tensor([-1.0, 2.0]), torch.Tensor),
         (db.asarray(np.array([-1, 2], "float32")), db.Array),
         (memoryview(np.array([-1, 2], "float32")), np.ndarray),
+        (tvm_ffi.from_dlpack(np.array([-1, 2], "float32")), tvm_ffi.Tensor),
     ],
 )
 def test_like_gives_back_what_came(x, kind):
     result = lab.relu(x)
     assert type(result) is kind
-    assert np.asarray(result).tolist() == [0, 2]
+    assert db.to_numpy(result).tolist() == [0, 2]
 
 
 def test_like_can_share_the_argument():

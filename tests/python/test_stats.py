@@ -1,5 +1,7 @@
 """`db.stats`: counters that add up, whatever happened."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +56,20 @@ def test_views_of_a_result_keep_it_counted():
     assert live() == before
 
 
+@pytest.mark.parametrize("count", [0, 1, 12, 1000, 100_000])
+def test_a_copy_for_numpy_counts_until_the_last_view_and_base_of_it_go(count):
+    before = live()
+    copy = db.to_numpy(np.arange(count), copy=True)
+    view, base = copy[::2], copy.base
+    del copy
+    assert live() == before + 1
+    np.testing.assert_array_equal(view, np.arange(count)[::2])
+    del view
+    assert live() == before + 1
+    del base
+    assert live() == before
+
+
 def test_a_share_copies_nothing():
     before = db.stats()
     db.to_torch(np.arange(6.0))
@@ -77,6 +93,23 @@ def test_a_copy_is_counted_with_its_bytes(copy, nbytes):
     before = db.stats()
     copy()
     assert difference(before, db.stats()) == (1, nbytes)
+
+
+def test_copies_of_many_threads_are_counted_exactly():
+    small, large = np.ones(12, np.float32), np.ones(4096, np.float32)  # the larger without the GIL
+    rounds = 500
+
+    def copy_both(_):
+        for _ in range(rounds):
+            db.to_numpy(small, copy=True)
+            db.to_numpy(large, copy=True)
+
+    before = db.stats()
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(copy_both, range(8)))
+    after = db.stats()
+    assert difference(before, after) == (16 * rounds, 8 * rounds * (48 + 16384))
+    assert after.live_arrays == before.live_arrays
 
 
 def test_a_refusal_and_a_plan_count_nothing():
