@@ -97,7 +97,7 @@ $(stamps)/torch: requirements/torch-cpu.txt requirements/torch.txt requirements/
 	@touch $@
 
 $(stamps)/test: requirements/test.txt requirements/constraints.txt $(stamps)/build $(stamps)/torch
-	$(say) 'Installing what the tests use into $(VENV): pytest, matplotlib, ... (100 MB)'
+	$(say) 'Installing what the tests use into $(VENV): pytest, TensorFlow, matplotlib, ... (400 MB)'
 	@$(pip) --requirement requirements/test.txt
 	@touch $@
 
@@ -199,7 +199,7 @@ sanitize: $(stamps)/test cpp-tsan asan-python
 
 # One after the other: a peer that is not offered here leaves its rows out, with the reason.
 $(stamps)/bench: requirements/bench.txt requirements/constraints.txt $(stamps)/test
-	$(say) 'Installing the peers of the benchmarks into $(VENV): TensorFlow, nanobind, ... (350 MB)'
+	$(say) 'Installing the peers of the benchmarks into $(VENV): nanobind, cuda.core, ... (50 MB)'
 	@for peer in $$(sed '/^#/d' requirements/bench.txt); do \
 	  $(pip) $$peer || echo "    $$peer cannot be had here"; \
 	done

@@ -75,8 +75,7 @@ bool describe_raw_capsule(inbound& in, const requirements&) {
 }
 
 owner take_capsule(inbound& in) {
-  // TensorFlow's deleter drops a buffer of its own, in C++ (tensorflow/c/eager/dlpack.cc).
-  return consume_capsule(in.capsule.get(), in.desc.source == framework::tensorflow);
+  return consume_capsule(in.capsule.get(), in.deletes_without_python);
 }
 
 // ---- the stream that a producer on a GPU is told ----------------------------------------------
@@ -178,6 +177,8 @@ bool describe_by_protocol(inbound& in, const requirements& wanted) {
                                  : nullptr;
     in.capsule =
         direct != nullptr ? ref::steal(PyObject_CallOneArg(direct, in.object)) : ask_on_host(call);
+    // It drops a buffer of TensorFlow's, in C++ (tensorflow/c/eager/dlpack.cc).
+    in.deletes_without_python = direct != nullptr;
   }
   if (!in.capsule || !PyCapsule_CheckExact(in.capsule.get())) return refuse_answer(in, on_gpu);
   describe_capsule(in, immutable);

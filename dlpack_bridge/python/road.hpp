@@ -51,6 +51,8 @@ struct inbound {
   ref capsule;  ///< what holds an unconsumed managed tensor
   /// The object may exchange its memory while it lives: it alone does not keep what was described.
   bool may_change_memory = false;
+  /// The capsule's deleter is known to touch no Python object: it is not given the GIL.
+  bool deletes_without_python = false;
   use_listener listener;  ///< of a producer that protects its device memory itself; set by `take`
   std::unique_ptr<remarks> wrong;  ///< made when there is something to say
   extent room[128];                ///< shapes and strides that no producer keeps in DLPack's form

@@ -16,15 +16,20 @@ SUPPORT = Path(isolated.__file__).parent
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
 
 
+def environment(folder):
+    """TensorFlow's import makes a folder for Keras, at home if it is not told better."""
+    return {**isolated.environment(), **QUIET, "KERAS_HOME": str(folder)}
+
+
 @pytest.mark.parametrize("framework", ["jax", "tensorflow", "tvm_ffi"])
-def test_arrays_go_into_the_framework(framework):
+def test_arrays_go_into_the_framework(framework, tmp_path):
     if importlib.util.find_spec(framework) is None:
         pytest.skip(f"{framework} has no wheel for this Python here")
     done = subprocess.run(
         [sys.executable, SUPPORT / "target_checks.py", framework],
         capture_output=True,
         text=True,
-        env={**isolated.environment(), **QUIET},
+        env=environment(tmp_path),
         cwd=SUPPORT,
         timeout=300,
         check=False,

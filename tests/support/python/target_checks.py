@@ -21,6 +21,12 @@ FRAMEWORK = importlib.import_module(NAME)
 IMMUTABLE = NAME in ("jax", "tensorflow")
 DENSE = IMMUTABLE  # row-major at multiples of 64 bytes
 CHECKS = {}
+# What the framework itself allocates.
+FRAMEWORK_MAKES = {
+    "jax": lambda: FRAMEWORK.numpy.ones(3),
+    "tensorflow": lambda: FRAMEWORK.ones(3),
+    "tvm_ffi": lambda: FRAMEWORK.from_dlpack(np.ones(3, np.float32)),
+}
 
 
 def check(function):
@@ -109,6 +115,23 @@ def results_may_be_dropped_in_another_thread():
     db.collect()
     assert settled() == alive
     assert sys.getrefcount(a) == references
+
+
+@check
+def its_own_arrays_are_shared_with_the_others():
+    x = FRAMEWORK_MAKES[NAME]()
+    alive, references = settled(), sys.getrefcount(x)
+    n = db.to_numpy(x)
+    t = db.to_torch(x, readonly="share")
+    assert n.ctypes.data == t.data_ptr()
+    assert n.tolist() == t.tolist() == [1, 1, 1]
+    assert n.flags.writeable != IMMUTABLE
+    assert db.info(x).framework == NAME
+    threading.Thread(target=lambda kept=[t]: kept.clear()).start()
+    del n, t
+    settled()
+    db.collect(wait=True)
+    assert (settled(), sys.getrefcount(x)) == (alive, references)
 
 
 @check
