@@ -152,12 +152,18 @@ bool describe_by_protocol(inbound& in, const requirements& wanted) {
     const jax_buffer found = describe_jax_on_host(in);
     if (found != jax_buffer::none) return found == jax_buffer::described;
   }
+  if (in.desc.source == framework::tensorflow) {
+    in.capsule = tensorflow_on_host(in.object, call.dlpack.get());
+    if (in.capsule) {
+      // It drops a buffer of TensorFlow's, in C++ (tensorflow/c/eager/dlpack.cc).
+      in.deletes_without_python = true;
+      describe_capsule(in, immutable);
+      return true;
+    }
+    if (PyErr_Occurred()) return false;
+  }
   std::optional<device> announced;
-  if (in.desc.source == framework::tensorflow && tensorflow_says_host(in.object)) {
-    announced = device();
-  } else if (PyErr_Occurred()) {
-    return false;
-  } else if (dlpack_device) {
+  if (dlpack_device) {
     announced = announced_device(dlpack_device.get(), in.object);
     if (!announced) return in.refuse_producer_error();
     call.where = *announced;
@@ -172,13 +178,7 @@ bool describe_by_protocol(inbound& in, const requirements& wanted) {
     in.capsule = ask_in_order(call, told, wanted.stream.no_sync(), in.desc.streams);
     if (in.mode == look::borrow) in.desc.streams.producer_unknown = !wanted.stream.no_sync();
   } else {
-    PyObject* const direct = call.where == device() && in.desc.source == framework::tensorflow
-                                 ? tensorflow_to_dlpack(call.dlpack.get())
-                                 : nullptr;
-    in.capsule =
-        direct != nullptr ? ref::steal(PyObject_CallOneArg(direct, in.object)) : ask_on_host(call);
-    // It drops a buffer of TensorFlow's, in C++ (tensorflow/c/eager/dlpack.cc).
-    in.deletes_without_python = direct != nullptr;
+    in.capsule = ask_on_host(call);
   }
   if (!in.capsule || !PyCapsule_CheckExact(in.capsule.get())) return refuse_answer(in, on_gpu);
   describe_capsule(in, immutable);

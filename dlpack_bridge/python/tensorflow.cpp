@@ -1,19 +1,13 @@
 #include <dlpack_bridge/python/tensorflow.hpp>
 
-#include <string_view>
+#include <dlpack_bridge/python/capsule.hpp>
 
 namespace dlpack_bridge::python {
+namespace {
 
-bool tensorflow_says_host(PyObject* x) noexcept {
-  static PyObject* const backing_device = PyUnicode_InternFromString("backing_device");
-  const ref name = ref::steal(PyObject_GetAttr(x, backing_device));
-  const char* text = name && PyUnicode_Check(name.get()) ? PyUnicode_AsUTF8(name.get()) : nullptr;
-  if (text == nullptr && is_answer_error()) PyErr_Clear();
-  // "/job:localhost/replica:0/task:0/device:CPU:0"
-  return text != nullptr && std::string_view(text).find("/device:CPU:") != std::string_view::npos;
-}
-
-PyObject* tensorflow_to_dlpack(PyObject* dlpack) noexcept {
+// `tf.experimental.dlpack.to_dlpack`, borrowed, where `dlpack` is the method of TensorFlow's own tensors,
+// which calls it; else null without an error.
+PyObject* function_behind(PyObject* dlpack) noexcept {
   static PyObject *own = nullptr, *function = nullptr;
   if (function != nullptr) return dlpack == own ? function : nullptr;
   PyObject* const ops = loaded_module("tensorflow.python.framework.ops");
@@ -24,6 +18,20 @@ PyObject* tensorflow_to_dlpack(PyObject* dlpack) noexcept {
   function = module != nullptr ? attribute_or_none(module, "to_dlpack").release() : nullptr;
   if (function != nullptr) own = ref::borrow(dlpack).release();
   return function;
+}
+
+}  // namespace
+
+ref tensorflow_on_host(PyObject* x, PyObject* dlpack) noexcept {
+  PyObject* const function = function_behind(dlpack);
+  if (function == nullptr) return {};
+  ref capsule = ref::steal(PyObject_CallOneArg(function, x));
+  if (!capsule) {
+    if (is_answer_error()) PyErr_Clear();  // asked again by the protocol, which reports it
+    return {};
+  }
+  const DLTensor* const tensor = peek_legacy(capsule.get());
+  return tensor != nullptr && tensor->device.device_type == kDLCPU ? std::move(capsule) : ref();
 }
 
 }  // namespace dlpack_bridge::python
