@@ -108,7 +108,12 @@ class shared_owner {
       keep = owner(made, drop);
     }
     auto* const kept = static_cast<shared*>(keep.get());
-    kept->copies.fetch_add(1, std::memory_order_relaxed);
+    // The only copy is `keep`, which nobody copies or drops meanwhile.
+    if (kept->copies.load(std::memory_order_acquire) == 1) {
+      kept->copies.store(2, std::memory_order_relaxed);
+    } else {
+      kept->copies.fetch_add(1, std::memory_order_relaxed);
+    }
     return owner(kept, drop);
   }
 
