@@ -27,6 +27,7 @@ using namespace detail;
 /// Read and written. A thread takes some ten microseconds to wake, in which 100 KB could be copied.
 constexpr extent bytes_worth_threads = extent{1} << 20;
 constexpr extent bytes_of_a_part = extent{1} << 18;
+constexpr extent most_parts_of_a_thread = 8;
 
 /// Where the caches cannot hold what is read and written; a transposed copy misses them earlier.
 constexpr extent bytes_worth_streaming = extent{1} << 25;
@@ -111,6 +112,12 @@ bool is_dense(const copy_plan& plan, extent from_size, extent to_size) noexcept 
   return plan.size == 1 && axis.from == from_size && axis.to == to_size;
 }
 
+/// As many parts for each thread: where one has one more, the others wait for it.
+extent parts_for(extent bytes, int threads) noexcept {
+  const extent each = (bytes / bytes_of_a_part + threads - 1) / threads;
+  return std::min<extent>(each, most_parts_of_a_thread) * threads;
+}
+
 /// Copies a planned array along a road, with threads where it is large.
 void run(copy_plan& plan, const road& way, extent from_size, extent to_size) {
   const int row_axis = row_axis_of(plan);
@@ -129,9 +136,10 @@ void run(copy_plan& plan, const road& way, extent from_size, extent to_size) {
   };
 
   const extent bytes = count * (from_size + to_size);
-  const int threads = bytes < bytes_worth_threads || plan.size == 0 ? 1 : copy_threads();
+  if (bytes < bytes_worth_threads || plan.size == 0) return copy_plan_part(plan);
+  const auto threads = static_cast<int>(std::min<extent>(copy_threads(), bytes / bytes_of_a_part));
   if (threads == 1) return copy_plan_part(plan);
-  const extent wanted = std::min<extent>(bytes / bytes_of_a_part, 8 * extent{threads});
+  const extent wanted = parts_for(bytes, threads);
   const int axis = axis_to_cut(plan, wanted);
   const extent length = plan.axes[axis].count;
   const extent parts = std::min(wanted, length);
