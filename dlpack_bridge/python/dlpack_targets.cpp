@@ -4,6 +4,7 @@
 
 #include <dlpack_bridge/python/array.hpp>
 #include <dlpack_bridge/python/capsule.hpp>
+#include <dlpack_bridge/python/jax.hpp>
 
 namespace dlpack_bridge::python {
 namespace {
@@ -92,15 +93,6 @@ target_row make_jax_row(bool x64) noexcept {
   const dtype_set wide(dtype_id::int64, dtype_id::uint64, dtype_id::float64, dtype_id::complex128);
   if (!x64) row.holds.dtypes = row.holds.dtypes.without(wide);
   return row;
-}
-
-bool jax_has_x64() noexcept {
-  static PyObject* const enable_x64 = PyUnicode_InternFromString("jax_enable_x64");
-  PyObject* const jax = loaded_module("jax");
-  const ref config = jax != nullptr ? attribute_or_none(jax, "config") : ref();
-  const ref value = config ? ref::steal(PyObject_GetAttr(config.get(), enable_x64)) : ref();
-  if (!value) PyErr_Clear();
-  return value.get() == Py_True;
 }
 
 }  // namespace

@@ -58,4 +58,13 @@ bool describe_jax(inbound& in, device where) {
   return true;
 }
 
+bool jax_has_x64() noexcept {
+  static PyObject* const enable_x64 = PyUnicode_InternFromString("jax_enable_x64");
+  PyObject* const jax = loaded_module("jax");
+  const ref config = jax != nullptr ? attribute_or_none(jax, "config") : ref();
+  const ref value = config ? ref::steal(PyObject_GetAttr(config.get(), enable_x64)) : ref();
+  if (!value) PyErr_Clear();
+  return value.get() == Py_True;
+}
+
 }  // namespace dlpack_bridge::python

@@ -18,4 +18,7 @@ jax_buffer describe_jax_on_host(inbound& in);
 /// cannot be read refuses the array; false only with an error set that must pass through.
 bool describe_jax(inbound& in, device where);
 
+/// Whether JAX holds elements of 64 bits now (`jax_enable_x64`); false before it is imported.
+bool jax_has_x64() noexcept;
+
 }  // namespace dlpack_bridge::python

@@ -95,7 +95,7 @@ struct target_row {
   /// Makes the host memory of copies, with room for what `wrap` needs beside it; null: nobody has to.
   backend_memory (*allocate)(std::int64_t nbytes, std::int64_t alignment) = nullptr;
   bool ready = false;
-  bool tells_traces = true;
+  bool tells_traces = true;         ///< false: a part of an exchange that is told already
   bool buffer_errors_only = false;  ///< the array API's rule: every refusal is a BufferError
 };
 

@@ -144,7 +144,7 @@ def test_cupy_holds_no_host_memory():
         assert y.use().tolist() == [1, 1, 1, 1] and y.__dlpack_device__() == (2, 1)
 
 
-def test_a_layout_that_cupy_holds_is_shared():
+def test_memory_of_cupy_goes_back_to_it():
     x = cupy.full(4, VALUES)
     array = db.asarray(x)
     y = db.convert(array, "cupy")

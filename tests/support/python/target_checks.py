@@ -127,8 +127,11 @@ def its_own_arrays_are_shared_with_the_others():
     assert n.tolist() == t.tolist() == [1, 1, 1]
     assert n.flags.writeable != IMMUTABLE
     assert db.info(x).framework == NAME
-    threading.Thread(target=lambda kept=[t]: kept.clear()).start()
+    kept = [t]
+    thread = threading.Thread(target=kept.clear)
     del n, t
+    thread.start()
+    thread.join()
     settled()
     db.collect(wait=True)
     assert (settled(), sys.getrefcount(x)) == (alive, references)
