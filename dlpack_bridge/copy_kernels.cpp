@@ -75,7 +75,8 @@ constexpr __mmask16 all_of_16 = 0xffff;
 constexpr __mmask8 all_of_8 = 0xff;
 
 // ---- conversions that the processor has instructions for -----------------------------------------
-// They round as ours but treat NaNs in another way: a group with a NaN in it goes ours.
+// They round as ours but treat NaNs in another way: a group with a NaN in it goes ours. What is left
+// at the end is taken together with the elements before it, which are converted a second time.
 
 template <>
 [[gnu::target(DLPACK_BRIDGE_AVX2)]] void avx2_kernel<single_to_half>(const void* from, void* to,
@@ -93,6 +94,8 @@ template <>
     const __m128i high = _mm256_cvtps_ph(b, _MM_FROUND_TO_NEAREST_INT);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_set_m128i(high, low));
   }
+  if (count == 0) return;
+  if (in != from) return avx2_kernel<single_to_half>(in + count - 16, out + count - 16, 16);
   each<single_to_half>(in, out, count);
 }
 
@@ -117,6 +120,8 @@ template <>
     _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm256_castsi256_si128(x)));
     _mm256_storeu_ps(out + 8, _mm256_cvtph_ps(_mm256_extracti128_si256(x, 1)));
   }
+  if (count == 0) return;
+  if (in != from) return avx2_kernel<half_to_single>(in + count - 16, out + count - 16, 16);
   each<half_to_single>(in, out, count);
 }
 
@@ -132,8 +137,10 @@ template <>
       each<half_to_single>(in, out, 16);
       continue;
     }
-    _mm512_storeu_ps(out, _mm512_maskz_cvtph_ps(0xffff, x));
+    _mm512_storeu_ps(out, _mm512_maskz_cvtph_ps(all_of_16, x));
   }
+  if (count == 0) return;
+  if (in != from) return avx512_kernel<half_to_single>(in + count - 16, out + count - 16, 16);
   each<half_to_single>(in, out, count);
 }
 
@@ -196,6 +203,8 @@ template <>
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), low_bits);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 16), high_bits);
   }
+  if (count == 0) return;
+  if (in != from) return avx512_kernel<single_to_bfloat>(in + count - 32, out + count - 32, 32);
   each<single_to_bfloat>(in, out, count);
 }
 
@@ -237,6 +246,8 @@ template <>
     const __m128i halves = _mm256_cvtps_ph(_mm256_castsi256_ps(odd), _MM_FROUND_TO_NEAREST_INT);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out), halves);
   }
+  if (count == 0) return;
+  if (in != from) return avx512_kernel<double_to_half>(in + count - 8, out + count - 8, 8);
   each<double_to_half>(in, out, count);
 }
 

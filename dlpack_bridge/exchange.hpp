@@ -41,8 +41,8 @@ void find_facts(description& d, const requirements& wanted) noexcept;
 /// The status of the CUDA driver; `no_driver` in a build without a backend.
 driver_status cuda_status() noexcept;
 
-/// What is known of lender and user beyond the decision.
-struct loan_sides {
+/// What the driver of the road adds to a decision: who is told of the use, and how a copy is made.
+struct hand_over_options {
   owner user_object;      ///< keeps the stream of the result's user alive
   use_listener listener;  ///< a producer that protects its memory itself
   /// Makes the host memory of a copy that no device takes part in, as `device_backend::allocate` does;
@@ -78,7 +78,7 @@ stream_handle carry_out_order(const description& source, const decision& decided
 /// `active_counters`.
 /// @throws std::bad_alloc, device_error
 handed_over hand_over(const description& source, const decision& decided, owner& keep,
-                      loan_sides&& sides, extent* room);
+                      hand_over_options&& options, extent* room);
 
 /// Uninitialised memory of its own on a device: host memory as `make_tensor` of managed_tensor.hpp
 /// gives it, pinned or CUDA memory from the CUDA backend. CUDA memory is for work on `stream`
@@ -107,9 +107,9 @@ tensor_view view_of_bytes(const description& source, const decision& decided,
                           extent* room) noexcept;
 stream_handle make_wait(const description& source, const decision& decided);
 owner lend_shared(const description& source, const decision& decided, owner& keep,
-                  loan_sides& sides);
+                  hand_over_options& options);
 handed_over hand_over_copy(const description& source, const decision& decided, owner& keep,
-                           loan_sides& sides, extent* room);
+                           hand_over_options& options, extent* room);
 
 }  // namespace detail
 
@@ -126,12 +126,13 @@ inline stream_handle carry_out_order(const description& s, const decision& d) {
 }
 
 inline handed_over hand_over(const description& s, const decision& d, owner& keep,
-                             loan_sides&& sides, extent* room) {
-  if (d.copies_here) return detail::hand_over_copy(s, d, keep, sides, room);
+                             hand_over_options&& options, extent* room) {
+  if (d.copies_here) return detail::hand_over_copy(s, d, keep, options, room);
   const stream_handle stream = carry_out_order(s, d);
   return {
       .view = shared_view(s, d, room),
-      .keep = needs_cuda(d.device.type) ? detail::lend_shared(s, d, keep, sides) : std::move(keep),
+      .keep =
+          needs_cuda(d.device.type) ? detail::lend_shared(s, d, keep, options) : std::move(keep),
       .flags = s.is_copied ? std::uint64_t{DLPACK_FLAG_BITMASK_IS_COPIED} : 0,
       .stream = stream,
   };

@@ -95,14 +95,14 @@ tensor_view view_of_copy(const description& s, const decision& d, std::span<cons
 }
 
 // Host memory has no streams: nothing to order, to wait for or to lend.
-handed_over copy_on_host(const description& s, const decision& d, const loan_sides& sides,
+handed_over copy_on_host(const description& s, const decision& d, const hand_over_options& options,
                          extent* room) {
-  backend_memory memory = sides.allocate != nullptr
-                              ? sides.allocate(d.nbytes, d.alignment)
+  backend_memory memory = options.allocate != nullptr
+                              ? options.allocate(d.nbytes, d.alignment)
                               : host_backend().allocate(d.nbytes, d.alignment, d.device, {});
   const std::span<const extent> shape = result_shape(s, d, room);
   write_copy(s, d, shape, memory.data, nullptr, {});
-  active_counters().count_copy(d.nbytes, sides.in_turn);
+  active_counters().count_copy(d.nbytes, options.in_turn);
   handed_over out;  // filled in: made of one expression it would be cleared first
   out.view = view_of_copy(s, d, shape, memory.data);
   out.keep = std::move(memory.keep);
@@ -112,7 +112,7 @@ handed_over copy_on_host(const description& s, const decision& d, const loan_sid
 
 // Allocates through the backend of the result's device, orders, copies and waits.
 fresh_copy carry_out_copy(const description& s, const decision& d, owner& source,
-                          const loan_sides& sides, extent* room) {
+                          const hand_over_options& options, extent* room) {
   const device_backend& backend = *cuda_backend();
   const device work = device_of_work(s, d), from = s.view.device();
   const bool on_device = needs_cuda(work.type);
@@ -136,32 +136,33 @@ fresh_copy carry_out_copy(const description& s, const decision& d, owner& source
     // A part of it may be running: neither side goes back before that is over.
     const tensor_view nothing(nullptr, nullptr, nullptr, 0, d.dtype, d.device);
     source =
-        lend(std::move(source), s.view, work, {.user = made.stream, .listener = sides.listener});
+        lend(std::move(source), s.view, work, {.user = made.stream, .listener = options.listener});
     lend(std::move(made.memory.keep), nothing, work,
          {.user = made.stream, .home = made.memory.home});
     throw;
   }
   if (!needs_cuda(d.device.type)) made.stream = {};
-  active_counters().count_copy(d.nbytes, sides.in_turn);
+  active_counters().count_copy(d.nbytes, options.in_turn);
   return made;
 }
 
 // A copy that the CUDA backend has a part in.
 [[gnu::noinline]] handed_over copy_with_device(const description& s, const decision& d, owner& keep,
-                                               loan_sides& sides, extent* room) {
-  fresh_copy made = carry_out_copy(s, d, keep, sides, room);
+                                               hand_over_options& options, extent* room) {
+  fresh_copy made = carry_out_copy(s, d, keep, options, room);
   handed_over out{.view = made.view, .flags = DLPACK_FLAG_BITMASK_IS_COPIED, .stream = made.stream};
   if (!needs_cuda(d.device.type)) {  // finished, and read by no device
     out.keep = std::move(made.memory.keep);
     return out;
   }
   if (made.running) {
-    keep =
-        lend(std::move(keep), s.view, d.device, {.user = made.stream, .listener = sides.listener});
+    keep = lend(std::move(keep), s.view, d.device,
+                {.user = made.stream, .listener = options.listener});
   }
-  out.keep = lend(
-      std::move(made.memory.keep), made.view, d.device,
-      {.user = made.stream, .user_object = std::move(sides.user_object), .home = made.memory.home});
+  out.keep = lend(std::move(made.memory.keep), made.view, d.device,
+                  {.user = made.stream,
+                   .user_object = std::move(options.user_object),
+                   .home = made.memory.home});
   return out;
 }
 
@@ -200,17 +201,18 @@ stream_handle make_wait(const description& s, const decision& d) {
   return user;
 }
 
-owner lend_shared(const description& s, const decision& d, owner& keep, loan_sides& sides) {
+owner lend_shared(const description& s, const decision& d, owner& keep,
+                  hand_over_options& options) {
   return lend(std::move(keep), s.view, d.device,
               {.user = s.streams.consumer.handle,
-               .user_object = std::move(sides.user_object),
-               .listener = sides.listener});
+               .user_object = std::move(options.user_object),
+               .listener = options.listener});
 }
 
-handed_over hand_over_copy(const description& s, const decision& d, owner& keep, loan_sides& sides,
-                           extent* room) {
-  return concerns_cuda(s, d) ? copy_with_device(s, d, keep, sides, room)
-                             : copy_on_host(s, d, sides, room);
+handed_over hand_over_copy(const description& s, const decision& d, owner& keep,
+                           hand_over_options& options, extent* room) {
+  return concerns_cuda(s, d) ? copy_with_device(s, d, keep, options, room)
+                             : copy_on_host(s, d, options, room);
 }
 
 }  // namespace dlpack_bridge::detail

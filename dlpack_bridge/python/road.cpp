@@ -42,13 +42,13 @@ std::string first_line(const std::string& text) { return text.substr(0, text.fin
 [[gnu::noinline]] handed_over copy_here(inbound& in, const requirements& wanted,
                                         const decision& decided, owner& source, extent* room) {
   const bool waits = decided.nbytes >= gil_free_copy_bytes || decided.host_waits;
-  loan_sides sides{.user_object = keep_stream(wanted),
-                   .listener = in.listener,
-                   .allocate = in.target.allocate,
-                   .in_turn = !waits};
+  hand_over_options options{.user_object = keep_stream(wanted),
+                            .listener = in.listener,
+                            .allocate = in.target.allocate,
+                            .in_turn = !waits};
   std::optional<without_gil> released;
   if (waits) released.emplace();
-  return dlpack_bridge::hand_over(in.desc, decided, source, std::move(sides), room);
+  return dlpack_bridge::hand_over(in.desc, decided, source, std::move(options), room);
 }
 
 void record_own_use(const inbound& in, const requirements& wanted, stream_handle user) {
@@ -131,10 +131,10 @@ stream_handle stream_of_use(const inbound& in, const requirements& wanted, devic
 handed_over hand_over(inbound& in, const requirements& wanted, const decision& decided,
                       owner& source, extent* room) {
   if (decided.copies_here) return copy_here(in, wanted, decided, source, room);
-  loan_sides sides{keep_stream(wanted), in.listener};
+  hand_over_options options{keep_stream(wanted), in.listener};
   std::optional<without_gil> released;
   if (decided.host_waits) released.emplace();
-  return dlpack_bridge::hand_over(in.desc, decided, source, std::move(sides), room);
+  return dlpack_bridge::hand_over(in.desc, decided, source, std::move(options), room);
 }
 
 ref make_record(inbound& in, const requirements& wanted, const decision& decided) {

@@ -358,11 +358,12 @@ TEST_CASE("copies are counted with their bytes, shares are not", "[exchange]") {
 TEST_CASE("a copy on the host goes to the memory that the taker makes", "[exchange]") {
   static std::int64_t asked_bytes, asked_alignment;
   alignas(64) static std::byte memory[64];
-  loan_sides sides{.allocate = [](std::int64_t nbytes, std::int64_t alignment) -> backend_memory {
-    asked_bytes = nbytes;
-    asked_alignment = alignment;
-    return {.data = memory};
-  }};
+  hand_over_options options{
+      .allocate = [](std::int64_t nbytes, std::int64_t alignment) -> backend_memory {
+        asked_bytes = nbytes;
+        asked_alignment = alignment;
+        return {.data = memory};
+      }};
   counted_rows rows;
   const managed_tensor t = rows.shared();
   const description source = describe(t.view());
@@ -370,8 +371,8 @@ TEST_CASE("a copy on the host goes to the memory that the taker makes", "[exchan
   const std::int64_t copies = active_counters().copies, all_copies = copies_made();
   extent room[2];
   owner keep;
-  sides.in_turn = true;
-  const handed_over made = hand_over(source, d, keep, std::move(sides), room);
+  options.in_turn = true;
+  const handed_over made = hand_over(source, d, keep, std::move(options), room);
   CHECK(made.view.data() == memory);
   CHECK_FALSE(made.keep);
   CHECK(asked_bytes == 48);
