@@ -151,7 +151,9 @@ void judge_layout(decision& d, const description& s, const requirements& r,
     if (r.c_order) d.reasons.add(why::order);
     if (!t.any_strides && s.layout.negative_axis < 0) d.reasons.add(why::layout);
   }
-  const std::int64_t natural = s.has_dtype ? alignment_of(s.view.dtype()) : 1;
+  std::int64_t natural = s.has_dtype ? alignment_of(s.view.dtype()) : 1;
+  if (d.keeps_bits)
+    natural = std::max(natural, alignment_of(d.dtype));  // of a complex number: more
   const std::int64_t needed = std::max(natural, std::max(r.alignment, t.alignment));
   if (!aligned(s.view.data(), needed) &&
       memory_kind_of(s.view.device().type) != memory_kind::handle) {
@@ -180,7 +182,28 @@ std::int64_t result_bytes(const decision& d, const description& s) noexcept {
   return overflow ? INT64_MAX : bytes;
 }
 
+// On the device of the source, else on that of the result.
+bool lacks_stream(const description& s, const requirements& r) noexcept {
+  if (!r.refused_stream && !r.stream.known()) return false;
+  const DLDeviceType from = s.has_device ? s.view.device().type : kDLCPU;
+  const DLDeviceType where = is_host_memory(from) && r.device ? r.device->type : from;
+  return missing_stream(r, where).has_value();
+}
+
 }  // namespace
+
+std::optional<std::int64_t> missing_stream(const requirements& r, DLDeviceType where) noexcept {
+  const bool rocm = where == kDLROCM;
+  if (r.refused_stream) {
+    const bool default_there = rocm && *r.refused_stream == 0;
+    return default_there ? std::nullopt : r.refused_stream;
+  }
+  if (!r.stream.known() || r.stream.no_sync()) return std::nullopt;
+  if (is_host_memory(where) || needs_cuda(where)) return std::nullopt;
+  const std::int64_t number = r.stream.protocol();
+  if (rocm && stream_handle::from_protocol(where, number)) return std::nullopt;
+  return number;
+}
 
 decision negotiate(const description& s, const requirements& r, const capabilities& t) noexcept {
   decision d;
@@ -191,7 +214,8 @@ decision negotiate(const description& s, const requirements& r, const capabiliti
     d.identity = true;
     d.read_only = s.view.read_only();
     const bool on_device = s.has_device && needs_cuda(s.view.device().type);
-    if (on_device && r.refused_stream) d.blockers.add(why::stream);
+    const bool has_streams = s.has_device && !is_host_memory(s.view.device().type);
+    if (has_streams && lacks_stream(s, r)) d.blockers.add(why::stream);
     const bool ordered = on_device && r.stream.known() && !r.stream.no_sync();
     if (ordered && s.driver.answers()) judge_streams(d, s, r, t);
     if (!d.blockers.empty()) d.action = action::refuse;
@@ -201,7 +225,7 @@ decision negotiate(const description& s, const requirements& r, const capabiliti
   d.blockers = s.state & blocking_states;
   d.reasons = s.state & copying_states;
   if (s.state.contains(why::requires_grad) && !r.detach) d.blockers.add(why::requires_grad);
-  if (r.refused_stream) d.blockers.add(why::stream);
+  if (lacks_stream(s, r)) d.blockers.add(why::stream);
   // What could not be read is not judged: its own blocker says why.
   const bool unread = !d.blockers.empty() && !s.has_layout;
   if (s.has_dtype || !unread) judge_dtype(d, s, r, t);
@@ -225,6 +249,10 @@ decision negotiate(const description& s, const requirements& r, const capabiliti
   if (r.copy == copy_policy::never && !d.reasons.empty()) {
     d.only_copy_forbidden = d.blockers.empty();
     d.blockers = d.blockers | d.reasons;
+    // Who mends the others meets this one.
+    const bool writes = !t.read_only && !t.immutable;
+    const bool refused = s.view.read_only() || s.overlapping;
+    if (writes && refused && r.readonly == readonly_policy::error) d.blockers.add(why::readonly);
   }
   if (!d.blockers.empty()) {
     d.action = action::refuse;

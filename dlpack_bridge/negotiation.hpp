@@ -36,7 +36,7 @@ struct requirements {
   bool c_order = false;        ///< the result must be C-contiguous
   std::int64_t alignment = 1;  ///< multiple that the first element's address must have
   stream_handle stream;        ///< where the caller will use the result; unknown: not said
-  /// A number that the device does not allow; the largest or smallest for one beyond 64 bits.
+  /// A number that is none of CUDA's streams; the largest or smallest for one beyond 64 bits.
   std::optional<std::int64_t> refused_stream;
   bool complete = false;  ///< the result must be complete on return: its user knows no stream
   /// What keeps the stream alive, as `python/` knows it (opaque here).
@@ -54,6 +54,10 @@ struct requirements {
            !refused_stream && named_dtype == nullptr;
   }
 };
+
+/// The stream that the caller names where there is no such stream on a kind of device; empty when it
+/// may be used there, when none is named, and for -1.
+std::optional<std::int64_t> missing_stream(const requirements& wanted, DLDeviceType where) noexcept;
 
 /// What a source knows about an array before anything is decided. A plain record on the stack:
 /// shape and strides are borrowed.

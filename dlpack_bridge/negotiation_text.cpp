@@ -251,17 +251,32 @@ std::string foreign_stream_text(const description& s, const requirements& r) {
          " and the memory to " + (consumer ? to : from).name() + "; pass a stream of that device";
 }
 
+// What a kind of device knows of streams.
+std::string streams_of(DLDeviceType type) {
+  if (type == kDLROCM) return "pass None, -1 (the caller orders), 0 (default) or a stream handle";
+  return "pass None, -1 (the caller orders), 1 (legacy default), 2 (per-thread default) or a stream "
+         "handle";
+}
+
 std::string stream_text(const description& s, const requirements& r, const capabilities& t) {
-  if (!r.refused_stream) return foreign_stream_text(s, r);
-  const std::int64_t number = *r.refused_stream;
-  const device to = r.device.value_or(s.view.device());
-  if (t.id == framework::cpp && is_host_memory(to.type)) {
-    return "an array on " + to.name() + " has no stream; pass stream=None";
+  const device from = s.view.device();
+  const device to = r.device && is_host_memory(from.type) ? *r.device : from;
+  const device shown = r.device.value_or(from);
+  if (r.refused_stream && t.id == framework::cpp && is_host_memory(shown.type)) {
+    return "an array on " + shown.name() + " has no stream; pass stream=None";
   }
-  const bool beyond = number == INT64_MAX || number == INT64_MIN;
-  return "stream " + (beyond ? std::string("beyond 64 bits") : std::to_string(number)) +
-         " does not exist on CUDA devices; pass None, -1 (the caller orders), 1 (legacy default), "
-         "2 (per-thread default) or a stream handle";
+  const std::optional<std::int64_t> missing = missing_stream(r, to.type);
+  if (!missing) return foreign_stream_text(s, r);
+  const std::string number =
+      "stream " + (*missing == INT64_MAX || *missing == INT64_MIN ? std::string("beyond 64 bits")
+                                                                  : std::to_string(*missing));
+  const bool rocm = to.type == kDLROCM;
+  if (!rocm && !needs_cuda(to.type) && !is_host_memory(to.type)) {
+    return number + " does not exist on " + to.name() + ", whose streams DLPack does not number; " +
+           "synchronize and pass stream=None";
+  }
+  return number + " does not exist on " + (rocm ? "ROCm" : "CUDA") + " devices; " +
+         streams_of(to.type);
 }
 
 std::string capture_text(const description& s) {

@@ -8,6 +8,7 @@
 
 #include <dlpack_bridge/python/release.hpp>
 #include <dlpack_bridge/python/source.hpp>
+#include <dlpack_bridge/python/values.hpp>
 
 namespace dlpack_bridge::python {
 namespace {
@@ -40,22 +41,6 @@ dtype read_typestr(std::string_view text, bool& swapped) noexcept {
   return id_of(read) == dtype_id::unknown ? none : read;
 }
 
-// Extents of a tuple or list into `out`; -1 when it is neither, too long, or holds no ints.
-int read_extents(PyObject* object, extent* out) noexcept {
-  if (!PyTuple_Check(object) && !PyList_Check(object)) return -1;
-  const Py_ssize_t count = PySequence_Fast_GET_SIZE(object);
-  if (count > 64) return -1;
-  for (Py_ssize_t i = 0; i < count; ++i) {
-    const ref index = ref::steal(PyNumber_Index(PySequence_Fast_GET_ITEM(object, i)));
-    out[i] = index ? PyLong_AsLongLong(index.get()) : -1;
-    if (PyErr_Occurred()) {
-      PyErr_Clear();
-      return -1;
-    }
-  }
-  return static_cast<int>(count);
-}
-
 PyObject* item(PyObject* dict, const char* key) noexcept {
   PyObject* found = PyDict_GetItemString(dict, key);
   return found == Py_None ? nullptr : found;
@@ -63,6 +48,8 @@ PyObject* item(PyObject* dict, const char* key) noexcept {
 
 bool malformed(inbound& in, const char* text) {
   in.desc.has_layout = in.desc.has_dtype = false;
+  const bool on_host = in.row == &array_interface_source;
+  in.desc.has_device = on_host || needs_cuda(in.desc.view.device().type);
   in.refuse(why::malformed, text);
   return true;
 }
@@ -154,7 +141,8 @@ bool describe_dict(inbound& in, PyObject* dict, DLDeviceType where) {
   const dtype type = read_typestr(text, swapped);
   if (type.lanes == 0) {
     in.desc.has_layout = false;
-    in.name_dtype("typestr '" + std::string(text) + "'");
+    const bool objects = std::string_view(text).substr(0, 2).ends_with('O');
+    in.name_dtype("typestr '" + std::string(text) + (objects ? "' (object)" : "'"));
     in.desc.view = tensor_view(nullptr, in.room, nullptr, ndim, dtype(), device(where));
     return true;
   }
@@ -187,11 +175,16 @@ bool describe_dict(inbound& in, PyObject* dict, DLDeviceType where) {
   return true;
 }
 
-bool describe_interface(inbound& in, const char* name, DLDeviceType where, ref& dict) {
-  dict = ref::steal(PyObject_GetAttrString(in.object, name));
-  if (!dict) return in.refuse_producer_error();
-  if (PyDict_Check(dict.get())) return describe_dict(in, dict.get(), where);
-  dict = ref();
+// The interface of an object, which may be there only where it holds: an AttributeError and None say
+// that it is not. Empty with or without an error set.
+ref interface_of(PyObject* object, const char* name) noexcept {
+  ref found = ref::steal(PyObject_GetAttrString(object, name));
+  if (!found && PyErr_ExceptionMatches(PyExc_AttributeError)) PyErr_Clear();
+  return found.get() == Py_None ? ref() : std::move(found);
+}
+
+bool describe_found(inbound& in, PyObject* found, DLDeviceType where) {
+  if (PyDict_Check(found)) return describe_dict(in, found, where);
   return malformed(in, "the interface is no dict; mend it in the producer");
 }
 
@@ -205,8 +198,11 @@ void locate(inbound& in) {
 }
 
 bool describe_host_interface(inbound& in, const requirements&) {
-  ref dict;
-  return describe_interface(in, "__array_interface__", kDLCPU, dict);
+  const ref found = interface_of(in.object, "__array_interface__");
+  if (found) return describe_found(in, found.get(), kDLCPU);
+  if (PyErr_Occurred()) return in.refuse_producer_error();
+  raise_not_an_array(in.object);
+  return false;
 }
 
 // Version 3: None (or nothing) when there is nothing to wait for, 1, 2 or a handle; 0 is ambiguous.
@@ -224,11 +220,15 @@ bool read_stream(PyObject* dict, stream_handle& stream) noexcept {
   return true;
 }
 
-bool describe_cuda_interface(inbound& in, const requirements&) {
-  ref dict;
-  if (!describe_interface(in, "__cuda_array_interface__", kDLCUDA, dict)) return false;
-  if (!dict) return true;
-  if (!read_stream(dict.get(), in.desc.streams.producer.handle)) {
+bool describe_cuda_interface(inbound& in, const requirements& wanted) {
+  const ref found = interface_of(in.object, "__cuda_array_interface__");
+  if (!found && PyErr_Occurred()) return in.refuse_producer_error();
+  if (!found) {  // not on a GPU: it may have the other one
+    in.row = &array_interface_source;
+    return describe_host_interface(in, wanted);
+  }
+  if (!describe_found(in, found.get(), kDLCUDA)) return false;
+  if (PyDict_Check(found.get()) && !read_stream(found.get(), in.desc.streams.producer.handle)) {
     in.refuse(
         why::stream,
         "the interface names no stream that exists; mend the producer to name None, 1, 2 or a "

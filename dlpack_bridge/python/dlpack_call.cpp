@@ -1,6 +1,8 @@
 #include <dlpack_bridge/python/dlpack_call.hpp>
 
 #include <array>
+#include <bit>
+#include <iterator>
 
 #include <dlpack_bridge/exchange.hpp>
 #include <dlpack_bridge/version.hpp>
@@ -8,9 +10,11 @@
 namespace dlpack_bridge::python {
 namespace {
 
-// Ints and enums of ints; -1 with an error set otherwise.
+// Ints, NumPy's too, and enums of ints; -1 with an error set otherwise.
 long as_int(PyObject* object) noexcept {
-  const ref value = PyLong_Check(object) ? ref::borrow(object) : attribute_or_none(object, "value");
+  const ref value = PyIndex_Check(object) ? ref::steal(PyNumber_Index(object))
+                                          : attribute_or_none(object, "value");
+  if (!value && PyErr_Occurred()) return -1;
   if (!value) {
     PyErr_Format(PyExc_TypeError, "expected an int, got %.200s", Py_TYPE(object)->tp_name);
     return -1;
@@ -37,19 +41,22 @@ ref call_method(PyObject* method, PyObject* self, PyObject* const* values,
                                         0 | PY_VECTORCALL_ARGUMENTS_OFFSET, names));
 }
 
-// The names that the hub offers, most wanted first: they are dropped from the end.
+// The keywords that the hub offers.
 constexpr const char* offered_names[] = {"stream", "max_version", "copy"};
+constexpr unsigned with_stream = 1, with_version = 2, with_copy = 4;
 
-// `count` of them from `first` on, a tuple for a vectorcall; made once.
-PyObject* names_of(std::size_t first, std::size_t count) noexcept {
-  static PyObject* made[3][4] = {};
-  PyObject*& names = made[first][count];
-  if (names != nullptr || count == 0) return names;
-  ref all = ref::steal(PyTuple_New(static_cast<Py_ssize_t>(count)));
-  for (std::size_t i = 0; all && i < count; ++i) {
-    PyObject* name = PyUnicode_InternFromString(offered_names[first + i]);
+// A tuple of those in the set, for a vectorcall; made once.
+PyObject* names_of(unsigned set) noexcept {
+  static PyObject* made[8] = {};
+  PyObject*& names = made[set];
+  if (names != nullptr) return names;
+  ref all = ref::steal(PyTuple_New(std::popcount(set)));
+  Py_ssize_t place = 0;
+  for (unsigned i = 0; all && i < std::size(offered_names); ++i) {
+    if ((set >> i & 1) == 0) continue;
+    PyObject* name = PyUnicode_InternFromString(offered_names[i]);
     if (name == nullptr) return nullptr;
-    PyTuple_SET_ITEM(all.get(), static_cast<Py_ssize_t>(i), name);
+    PyTuple_SET_ITEM(all.get(), place++, name);
   }
   return names = all.release();
 }
@@ -63,16 +70,29 @@ PyObject* our_version() noexcept {
 // Calls with the values of `stream` (when there is one), `max_version` and `copy` (when it is
 // forbidden), and without those that the producer lacks.
 ref call_dlpack(const dlpack_call& call, PyObject* stream, bool stream_required) noexcept {
-  PyObject* const values[] = {stream, our_version(), Py_False};
-  const std::size_t first = stream == nullptr ? 1 : 0;
-  const std::size_t least = stream_required ? 1 : 0;
-  for (std::size_t count = (call.forbids_copy ? 3 : 2) - first;; --count) {
-    PyObject* const names = names_of(first, count);
-    if (names == nullptr && count > 0) return {};
-    ref capsule = call_method(call.dlpack.get(), call.self.get(), values + first, names);
-    if (capsule || count == least || !lacks_keyword()) return capsule;
-    PyErr_Clear();
+  PyObject* const offered[] = {stream, our_version(), Py_False};
+  const unsigned always = stream == nullptr ? 0 : with_stream;
+  const unsigned copy = call.forbids_copy ? with_copy : 0;
+  // Who forbids a copy wants that more than a version.
+  const unsigned attempts[] = {always | with_version | copy, always | copy, always | with_version,
+                               always, stream_required ? always : 0};
+  unsigned tried = 0;  // bit n: the set n
+  ref capsule;
+  for (const unsigned set : attempts) {
+    if ((tried >> set & 1) != 0) continue;
+    if (tried != 0) PyErr_Clear();
+    tried |= 1U << set;
+    PyObject* const names = names_of(set);
+    if (names == nullptr) return {};
+    PyObject* values[std::size(offered_names)];
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < std::size(offered_names); ++i) {
+      if ((set >> i & 1) != 0) values[count++] = offered[i];
+    }
+    capsule = call_method(call.dlpack.get(), call.self.get(), values, names);
+    if (capsule || !lacks_keyword()) break;
   }
+  return capsule;
 }
 
 // One `__dlpack__` call on a GPU, with the producer's device current.

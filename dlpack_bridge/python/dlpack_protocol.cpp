@@ -80,6 +80,12 @@ owner take_capsule(inbound& in) {
 
 // ---- the stream that a producer on a GPU is told ----------------------------------------------
 
+// Of an array that is not asked for, since it is refused whatever it is.
+void describe_place_only(inbound& in, device where) noexcept {
+  in.desc.has_layout = in.desc.has_dtype = false;
+  in.desc.view = tensor_view(nullptr, nullptr, nullptr, 0, dtype(), where);
+}
+
 // Whether the producer may be told the consumer's stream: inside a capture its own wait could break
 // the graph, and a stream of another device would order nothing. The refusal is negotiate's.
 bool may_be_told(inbound& in, device where) {
@@ -90,13 +96,16 @@ bool may_be_told(inbound& in, device where) {
   const bool foreign = where.type == kDLCUDA && user.device_id >= 0 && user.device_id != where.id;
   if (user.capture == capture_kind::none && !foreign) return true;
   in.desc.state.add(foreign ? why::stream : why::capture);
-  in.desc.has_layout = in.desc.has_dtype = false;
-  in.desc.view = tensor_view(nullptr, nullptr, nullptr, 0, dtype(), where);
+  describe_place_only(in, where);
   return false;
 }
 
 // The producer orders its work before later work on this stream, and the result goes on from there.
 stream_handle stream_to_tell(inbound& in, const requirements& wanted, device where) {
+  if (where.type == kDLROCM) {
+    const std::int64_t user = wanted.stream.known() ? wanted.stream.protocol() : 0;
+    return *stream_handle::from_protocol(kDLROCM, in.mode == look::borrow ? -1 : user);
+  }
   const auto legacy = *stream_handle::from_protocol(kDLCUDA, 1);
   const auto no_sync = *stream_handle::from_protocol(kDLCUDA, -1);
   stream_handle& user = in.desc.streams.consumer.handle;
@@ -106,7 +115,7 @@ stream_handle stream_to_tell(inbound& in, const requirements& wanted, device whe
   const bool takes_no_sync = in.desc.source != framework::jax;
   if (in.mode == look::borrow) return no_sync;
   if (user.known() && (takes_no_sync || !user.no_sync())) return user;
-  if (!driver || where.type == kDLROCM) return legacy;
+  if (!driver) return legacy;
   const stream_handle own = cuda_backend()->own_stream(where);
   if (!user.known()) user = own;
   return own;
@@ -153,6 +162,7 @@ bool describe_by_protocol(inbound& in, const requirements& wanted) {
     if (found != jax_buffer::none) return found == jax_buffer::described;
   }
   if (in.desc.source == framework::tensorflow) {
+    if (refuse_objects_of_tensorflow(in)) return true;
     in.capsule = tensorflow_on_host(in.object, call.dlpack.get());
     if (in.capsule) {
       // It drops a buffer of TensorFlow's, in C++ (tensorflow/c/eager/dlpack.cc).
@@ -172,6 +182,10 @@ bool describe_by_protocol(inbound& in, const requirements& wanted) {
   if (on_gpu) {
     const bool jax = in.desc.source == framework::jax && needs_cuda(call.where.type);
     if (jax && in.mode == look::borrow) return describe_jax(in, call.where);
+    if (missing_stream(wanted, call.where.type)) {
+      describe_place_only(in, call.where);  // the refusal is negotiate's
+      return true;
+    }
     const stream_handle told = stream_to_tell(in, wanted, call.where);
     const bool judged = !told.no_sync() && needs_cuda(call.where.type) && cuda_status().answers();
     if (judged && !may_be_told(in, call.where)) return true;
@@ -184,7 +198,8 @@ bool describe_by_protocol(inbound& in, const requirements& wanted) {
   describe_capsule(in, immutable);
   if (announced && in.desc.has_device && !agree(*announced, in.desc.view.device())) {
     in.refuse(why::malformed, "the producer announces " + announced->name() +
-                                  " and its capsule says " + in.desc.view.device().name());
+                                  " and its capsule says " + in.desc.view.device().name() +
+                                  "; mend it in the producer");
   }
   return true;
 }

@@ -1,5 +1,6 @@
 // Producers with DLPack's C exchange API: a table of functions on the type.
 
+#include <cstdint>
 #include <cstring>
 
 #include <dlpack_bridge/python/release.hpp>
@@ -22,7 +23,8 @@ const DLTensor* export_tensor(inbound& in, std::uint64_t& flags) noexcept {
   if (!is_readable(exported->version)) {
     in.held.reset();
     in.desc.has_layout = in.desc.has_dtype = in.desc.has_device = false;
-    in.refuse(reason_code::version, "the exchange API gave another major version");
+    in.refuse(reason_code::version,
+              "the exchange API gave another major version; export the array with __dlpack__");
     return nullptr;
   }
   flags = exported->flags;
@@ -77,13 +79,17 @@ const DLPackExchangeAPI* exchange_api_of(PyTypeObject* type) noexcept {
   static PyObject* const older = PyUnicode_InternFromString("__c_dlpack_exchange_api__");
   const void* table = nullptr;
   PyObject* found = type_attribute(type, current);
-  if (found == nullptr) found = type_attribute(type, older);
+  const bool names_address = found == nullptr;  // DLPack 1.2: an int, under another name
+  if (names_address) found = type_attribute(type, older);
   if (found == nullptr) return nullptr;
   if (PyCapsule_IsValid(found, table_capsule)) {
     table = PyCapsule_GetPointer(found, table_capsule);
-  } else if (PyLong_Check(found)) {
+  } else if (names_address && PyLong_CheckExact(found)) {
     table = PyLong_AsVoidPtr(found);
     PyErr_Clear();
+    // No table lies in the first page or between two words: a number that is no address.
+    const auto address = reinterpret_cast<std::uintptr_t>(table);
+    if (address < 4096 || address % alignof(DLPackExchangeAPIHeader) != 0) table = nullptr;
   }
   const auto* header = static_cast<const DLPackExchangeAPIHeader*>(table);
   while (header != nullptr && !is_readable(header->version)) header = header->prev_api;

@@ -5,28 +5,9 @@
 #include <dlpack_bridge/python/buffer.hpp>
 #include <dlpack_bridge/python/dtype_object.hpp>
 #include <dlpack_bridge/python/source.hpp>
+#include <dlpack_bridge/python/values.hpp>
 
 namespace dlpack_bridge::python {
-namespace {
-
-// The number of axes of `x.shape`, with the extents in `out`; -1 with an error set.
-int read_shape(PyObject* x, extent* out) noexcept {
-  const ref shape = ref::steal(PyObject_GetAttrString(x, "shape"));
-  if (!shape) return -1;
-  if (!PyTuple_Check(shape.get()) || PyTuple_GET_SIZE(shape.get()) > 64) {
-    PyErr_SetString(PyExc_TypeError, "shape is no tuple of at most 64 ints");
-    return -1;
-  }
-  const auto count = static_cast<int>(PyTuple_GET_SIZE(shape.get()));
-  for (int i = 0; i < count; ++i) {
-    out[i] = PyLong_AsLongLong(PyTuple_GET_ITEM(shape.get(), i));
-    if (out[i] == -1 && PyErr_Occurred()) return -1;
-  }
-  return count;
-}
-
-}  // namespace
-
 jax_buffer describe_jax_on_host(inbound& in) {
   static PyObject* const is_deleted = PyUnicode_InternFromString("is_deleted");
   static PyObject* const is_ready = PyUnicode_InternFromString("is_ready");
@@ -46,7 +27,9 @@ jax_buffer describe_jax_on_host(inbound& in) {
 
 bool describe_jax(inbound& in, device where) {
   const bool immutable = in.entry->immutable;  // before foreign code can run
-  const int ndim = read_shape(in.object, in.room);
+  const ref shape = ref::steal(PyObject_GetAttrString(in.object, "shape"));
+  const int ndim = shape ? read_extents(shape.get(), in.room) : -1;
+  if (shape && ndim < 0) PyErr_SetString(PyExc_TypeError, "shape is no tuple of at most 64 ints");
   if (ndim < 0) return in.refuse_producer_error();
   const ref type = ref::steal(PyObject_GetAttrString(in.object, "dtype"));
   const std::optional<dtype> read = type ? dtype_from_object(type.get()) : std::nullopt;

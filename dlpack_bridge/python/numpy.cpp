@@ -117,6 +117,10 @@ PyObject* wrap_as_ndarray(handed_over& out, PyObject*) {
                            reinterpret_cast<npy_intp*>(const_cast<extent*>(view.shape().data())),
                            dense ? nullptr : strides, view.data(), flags, nullptr);
   if (array == nullptr) return nullptr;
+  // Where there is no address NumPy takes one of its own, and forgets the flags.
+  if (view.data() == nullptr && view.read_only()) {
+    PyArray_CLEARFLAGS(reinterpret_cast<PyArrayObject*>(array), NPY_ARRAY_WRITEABLE);
+  }
   if (PyArray_SetBaseObject(reinterpret_cast<PyArrayObject*>(array), base.release()) < 0) {
     Py_DECREF(array);
     return nullptr;

@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include <dlpack_bridge/python/capsule.hpp>
 #include <dlpack_bridge/python/dtype_object.hpp>
 #include <dlpack_bridge/python/errors.hpp>
 #include <dlpack_bridge/python/process_state.hpp>
@@ -154,6 +155,9 @@ PyObject* conclude(inbound& in, const requirements& wanted, const decision& deci
   ref result;
   if (decided.action == action::refuse) [[unlikely]] {
     raise_decision(in, wanted, decided);
+    // DLPack: of another major version the deleter is all that may be used, and it is to be called.
+    if (in.capsule && in.desc.state.contains(reason_code::version))
+      consume_capsule(in.capsule.get());
   } else {
     extent room[64];
     // Taken first: while the GIL is away nobody else may consume or free what is read.

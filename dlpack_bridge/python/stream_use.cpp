@@ -25,7 +25,7 @@ bool record(PyObject* x, PyObject* stream, const requirements& wanted) {
   const device where = in.desc.view.device();
   if (!needs_cuda(where.type)) {
     PyErr_SetString(PyExc_ValueError,
-                    "record_stream is for device memory; work on host memory has no stream");
+                    "record_stream is for CUDA memory; the hub knows no streams of other devices");
     return false;
   }
   if (wanted.refused_stream) return refuse(reason_code::stream, in.desc, wanted);

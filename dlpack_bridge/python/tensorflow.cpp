@@ -1,6 +1,13 @@
 #include <dlpack_bridge/python/tensorflow.hpp>
 
+#include <algorithm>
+#include <iterator>
+#include <optional>
+
 #include <dlpack_bridge/python/capsule.hpp>
+#include <dlpack_bridge/python/dlpack_call.hpp>
+#include <dlpack_bridge/python/source.hpp>
+#include <dlpack_bridge/python/values.hpp>
 
 namespace dlpack_bridge::python {
 namespace {
@@ -20,7 +27,41 @@ PyObject* function_behind(PyObject* dlpack) noexcept {
   return function;
 }
 
+// The number of a tensor's element type in TensorFlow's own count; 0 when it does not tell.
+long type_number(PyObject* x) noexcept {
+  static PyObject* const quick = PyUnicode_InternFromString("_datatype_enum");
+  ref number = ref::steal(PyObject_CallMethodNoArgs(x, quick));
+  if (!number) {
+    PyErr_Clear();
+    const ref type = attribute_or_none(x, "dtype");
+    if (type) number = attribute_or_none(type.get(), "as_datatype_enum");
+  }
+  return number && PyLong_Check(number.get()) ? PyLong_AsLong(number.get()) : 0;
+}
+
+// DT_STRING, DT_RESOURCE and DT_VARIANT of core/framework/types.proto.
+constexpr long objects[] = {7, 20, 21};
+
 }  // namespace
+
+bool refuse_objects_of_tensorflow(inbound& in) {
+  const long number = type_number(in.object);
+  const auto* const found = std::ranges::find(objects, number);
+  if (found == std::end(objects)) return false;
+  constexpr const char* names[] = {"string", "resource", "variant"};
+  in.name_dtype(names[found - std::begin(objects)]);
+  const ref shape = attribute_or_none(in.object, "shape");
+  const ref extents = shape ? ref::steal(PySequence_Tuple(shape.get())) : ref();
+  PyErr_Clear();
+  const int ndim = extents ? read_extents(extents.get(), in.room) : -1;
+  const std::optional<device> where = announced_device(in.entry->dlpack_device, in.object);
+  PyErr_Clear();
+  in.desc.has_layout = false;
+  in.desc.has_device = where.has_value();
+  in.desc.view = tensor_view(nullptr, ndim < 0 ? nullptr : in.room, nullptr, std::max(ndim, 0),
+                             dtype(), where.value_or(device()), /*read_only=*/true);
+  return true;
+}
 
 ref tensorflow_on_host(PyObject* x, PyObject* dlpack) noexcept {
   PyObject* const function = function_behind(dlpack);

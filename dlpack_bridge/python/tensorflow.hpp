@@ -4,6 +4,13 @@
 
 namespace dlpack_bridge::python {
 
+struct inbound;
+
+/// Refuses a tensor whose elements are objects of TensorFlow's runtime (string, resource, variant): its
+/// `__dlpack__` and `to_dlpack` end the process (TensorFlow 2.21, core/framework/tensor.cc). True when it
+/// did; what is known of the tensor is described then.
+bool refuse_objects_of_tensorflow(inbound& in);
+
 /// The capsule of a tensor in host memory whose `__dlpack__` is TensorFlow's own: what that gives without
 /// reading its keywords, and without asking the runtime where the tensor is, which the capsule says. Empty
 /// without an error where it is elsewhere, and where it fails; with one that must pass through.

@@ -2,9 +2,11 @@
 
 #include <dlpack_bridge/python/torch_library.hpp>
 
+#include <algorithm>
 #include <string_view>
 
 #include <dlpack_bridge/python/source.hpp>
+#include <dlpack_bridge/python/values.hpp>
 
 namespace dlpack_bridge::python {
 
@@ -141,16 +143,11 @@ void describe_surface(inbound& in) {
   const std::optional<device> place =
       device::from_name(words(attribute_or_none(in.object, "device").get()));
   const ref shape = attribute_or_none(in.object, "shape");
-  std::int32_t ndim = 0;
-  const bool has_shape = shape && PyTuple_Check(shape.get()) && PyTuple_GET_SIZE(shape.get()) <= 64;
-  for (; has_shape && ndim < PyTuple_GET_SIZE(shape.get()); ++ndim) {
-    in.room[ndim] = PyLong_AsLongLong(PyTuple_GET_ITEM(shape.get(), ndim));
-  }
-  PyErr_Clear();
+  const int ndim = shape ? read_extents(shape.get(), in.room) : -1;
   in.desc.has_layout = false;
   in.desc.has_dtype = type.has_value();
   in.desc.has_device = place.has_value();
-  in.desc.view = tensor_view(nullptr, has_shape ? in.room : nullptr, nullptr, ndim,
+  in.desc.view = tensor_view(nullptr, ndim < 0 ? nullptr : in.room, nullptr, std::max(ndim, 0),
                              type.value_or(dtype()), place.value_or(device()));
   if (!type) in.name_dtype(type_name);
 }

@@ -48,6 +48,10 @@ void look_at_protocols(type_entry& e) noexcept {
   e.api = exchange_api_of(e.type);
   e.dlpack = type_attribute(e.type, dlpack);
   e.dlpack_device = type_attribute(e.type, dlpack_device);
+  const auto has = [&e](PyObject* name) {
+    PyObject* const found = type_attribute(e.type, name);
+    return found != nullptr && found != Py_None;
+  };
   if (e.dlpack == Py_None) e.dlpack = nullptr;
   if (e.dlpack_device == Py_None) e.dlpack_device = nullptr;
   const PyBufferProcs* buffer = e.type->tp_as_buffer;
@@ -55,8 +59,8 @@ void look_at_protocols(type_entry& e) noexcept {
   else if (e.dlpack != nullptr) e.row = &dlpack_source;
   else if (e.type == &PyCapsule_Type) e.row = &capsule_source;
   else if (buffer != nullptr && buffer->bf_getbuffer != nullptr) e.row = &buffer_source;
-  else if (type_attribute(e.type, cuda_interface) != nullptr) e.row = &cuda_array_interface_source;
-  else if (type_attribute(e.type, interface) != nullptr) e.row = &array_interface_source;
+  else if (has(cuda_interface)) e.row = &cuda_array_interface_source;
+  else if (has(interface)) e.row = &array_interface_source;
 }
 
 type_entry look_at(PyTypeObject* type) noexcept {

@@ -14,6 +14,21 @@ std::optional<std::string_view> utf8(PyObject* object) noexcept {
   return std::string_view(data, static_cast<std::size_t>(length));
 }
 
+int read_extents(PyObject* object, std::int64_t* out) noexcept {
+  // A list may change while its elements are asked for their values.
+  const ref values = PyList_Check(object)    ? ref::steal(PyList_AsTuple(object))
+                     : PyTuple_Check(object) ? ref::borrow(object)
+                                             : ref();
+  const Py_ssize_t count = values ? PyTuple_GET_SIZE(values.get()) : most_axes + 1;
+  for (Py_ssize_t i = 0; i < count && count <= most_axes && !PyErr_Occurred(); ++i) {
+    const ref value = ref::steal(PyNumber_Index(PyTuple_GET_ITEM(values.get(), i)));
+    if (value) out[i] = PyLong_AsLongLong(value.get());
+  }
+  const bool all = count <= most_axes && !PyErr_Occurred();
+  PyErr_Clear();
+  return all ? static_cast<int>(count) : -1;
+}
+
 bool is_type_named(PyObject* object, std::string_view qualified) noexcept {
   return qualified == Py_TYPE(object)->tp_name;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,6 +19,13 @@ std::optional<std::string_view> utf8(PyObject* object) noexcept;
 
 /// An int from 0 to `largest`; empty with TypeError or ValueError set.
 std::optional<int> small_int(PyObject* object, int largest) noexcept;
+
+/// Most axes of an array that is described by Python objects.
+inline constexpr int most_axes = 64;
+
+/// The ints of a tuple or list, written to `out`, which has space for `most_axes`. Returns how many; -1
+/// without an error when it is neither, is too long or holds something else.
+int read_extents(PyObject* object, std::int64_t* out) noexcept;
 
 /// True when the type of an object has this module-qualified name; for types of frameworks that may
 /// not be imported.

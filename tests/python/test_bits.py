@@ -170,3 +170,13 @@ def test_bits_is_no_remedy_for_padded_elements(to):
     with refuses("dtype") as caught:
         db.convert(padded().capsule(), to, copy=True)
     assert 'dtype="bits"' not in str(caught.value)
+
+
+def test_the_bits_of_complex_numbers_are_aligned_as_integers():
+    room = np.zeros(8 * 4 + 64, np.uint8)
+    start = -room.ctypes.data % 8 + 4
+    x = room[start : start + 32].view(np.complex64)
+    assert db.plan(x, "torch").action == "share"
+    assert codes(db.plan(x, "torch", dtype="bits").reasons) == {"alignment"}
+    assert address(db.to_torch(x, dtype="bits")) % 8 == 0
+    assert plan_of(x[:0], "torch", dtype="bits").action == "share"

@@ -159,3 +159,21 @@ def test_immutable_bytes_never_change_through_torch():
     assert t.dtype is torch.uint8
     t[0] = 0
     assert data == b"abc"
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (2, 0)])
+@pytest.mark.parametrize("flags", [0, READ_ONLY])
+def test_an_empty_array_without_an_address_keeps_its_flag(shape, flags):
+    x = Producer(lab.Export(0, shape, flags=flags))
+    for source in (x, db.asarray(x)):
+        assert db.plan(source, "numpy").readonly == bool(flags)
+        assert db.to_numpy(source).flags.writeable != bool(flags)
+
+
+def test_readonly_error_is_told_with_the_copy_that_was_forbidden():
+    source = frozen()[::-1]
+    plan = plan_of(source, "torch", copy=False, readonly="error")
+    assert codes(plan.blockers) == {"negative_stride", "readonly"}
+    with needs_copy("negative_stride", "readonly"):
+        db.to_torch(source, copy=False, readonly="error")
+    assert db.to_torch(source, readonly="error").tolist() == [5, 4, 3, 2, 1, 0]

@@ -339,3 +339,86 @@ def test_an_interface_that_reaches_beyond_its_buffer_is_malformed(data, fields, 
         return found
 
     assert isolated.forked(attempt) == {"malformed"}
+
+
+class Both:
+    """Has both interfaces, each where it holds: the pattern of torch and of `db.Array`."""
+
+    def __init__(self, host, cuda):
+        self.host, self.cuda = host, cuda
+
+    @property
+    def __array_interface__(self):
+        return self.answer(self.host)
+
+    @property
+    def __cuda_array_interface__(self):
+        return self.answer(self.cuda)
+
+    def answer(self, value):
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+
+ABSENT = [AttributeError("on the host"), None]
+
+
+@pytest.mark.parametrize("absent", ABSENT, ids=["AttributeError", "None"])
+def test_an_interface_that_is_not_there_gives_way_to_the_other(absent):
+    a = np.arange(3.0)
+    x = Both(a.__array_interface__, absent)
+    assert address(db.to_numpy(x)) == a.ctypes.data
+    assert db.plan(x, "torch").protocol == "array_interface"
+    assert db.to_torch(x, copy=False).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("absent", ABSENT, ids=["AttributeError", "None"])
+def test_where_neither_interface_is_there_it_is_no_array(absent):
+    for function in (db.to_numpy, db.info, lambda x: db.plan(x, "numpy")):
+        with pytest.raises(db.NotAnArrayError, match="Both"):
+            function(Both(absent, absent))
+
+
+def test_an_interface_that_a_type_sets_to_none_is_absent():
+    a = np.arange(3.0)
+    only_host = type("OnlyHost", (Both,), {"__cuda_array_interface__": None})
+    assert address(db.to_numpy(only_host(a.__array_interface__, None))) == a.ctypes.data
+    neither = type("Neither", (only_host,), {"__array_interface__": None})
+    with pytest.raises(db.NotAnArrayError):
+        db.to_numpy(neither(a.__array_interface__, None))
+
+
+def test_other_errors_of_an_interface_are_the_producers():
+    with refuses("producer", says=["ValueError: why"]):
+        db.to_numpy(Both(None, ValueError("why")))
+
+
+def test_an_interface_of_objects_is_probably_ragged():
+    with refuses("dtype", says=["'|O'", "ragged"]):
+        db.to_numpy(Both({**np.arange(3.0).__array_interface__, "typestr": "|O"}, None))
+
+
+def test_a_malformed_interface_of_a_gpu_does_not_claim_to_be_on_the_cpu():
+    with refuses("malformed") as caught:
+        db.to_numpy(Both(None, {"shape": (3,), "version": 3}))
+    assert "cpu" not in str(caught.value).splitlines()[0].split(" with ")[0]
+
+
+class Fickle:
+    """An extent that empties the list it stands in."""
+
+    def __init__(self, extents):
+        self.extents = extents
+
+    def __index__(self):
+        self.extents.clear()
+        return 1
+
+
+def test_a_shape_that_changes_while_it_is_read_is_read_as_it_was():
+    shape = []
+    shape += [Fickle(shape), 3]
+    source = ByInterface(np.arange(3.0))
+    source.interface = {**source.interface, "shape": shape, "strides": None}
+    assert db.to_numpy(source).shape == (1, 3)

@@ -65,6 +65,37 @@ def test_what_a_producer_is_asked(signature):
     assert producer.calls[1].get("dl_device") is None
 
 
+class StreamAndCopy(Producer):
+    """Takes `copy`, but no `max_version`: its legacy capsules cannot say that it copied."""
+
+    def __dlpack__(self, *, stream=None, copy=None):
+        self.calls.append({"stream": stream, "copy": copy})
+        if copy is False:
+            raise BufferError("not without a copy")
+        return self.answer()
+
+
+def test_a_forbidden_copy_is_forbidden_to_whom_takes_no_version():
+    producer = StreamAndCopy(export(versioned=False))
+    with refuses("producer", says=["not without a copy"]):
+        db.to_numpy(producer, copy=False)
+    assert [call["copy"] for call in producer.calls] == [False]
+    assert db.to_numpy(producer).tolist() == [0, 1, 2, 3, 4, 5]
+    assert producer.calls[1:] == [{"stream": None, "copy": None}]
+
+
+def test_the_device_may_be_told_in_numpys_ints():
+    producer = Producer()
+    producer.__class__ = type(
+        "Announcing",
+        (Producer,),
+        {
+            "__dlpack_device__": lambda self: (np.int64(1), np.int32(0)),
+        },
+    )
+    assert address(db.to_numpy(producer)) == producer.export.address
+
+
 def test_a_plan_asks_once_and_lets_go():
     for signature in SIGNATURES:
         producer = signature()

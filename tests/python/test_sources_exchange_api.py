@@ -129,8 +129,12 @@ class MethodToo(lab.Held):
         None,
         "rubbish",
         3.5,
+        3,
+        True,
+        -8,
+        id(lab),
     ],
-    ids=["major 2", "wrong capsule name", "None", "str", "float"],
+    ids=["major 2", "wrong capsule name", "None", "str", "float", "3", "True", "-8", "an address"],
 )
 def test_with_an_unusable_table_the_method_serves_or_there_is_one_clear_error(attribute):
     kind = type("Unusable", (MethodToo,), {"__dlpack_c_exchange_api__": attribute})
@@ -138,6 +142,12 @@ def test_with_an_unusable_table_the_method_serves_or_there_is_one_clear_error(at
         assert db.to_numpy(kind(export())).tolist() == [1, 1, 1]
     except db.ExchangeError as error:
         assert codes(error.blockers)
+
+
+@pytest.mark.parametrize("attribute", [0, 3, 4095, 4097, True, -1, 1 << 70, "rubbish"])
+def test_a_number_that_is_no_address_is_not_taken_for_a_table(attribute):
+    kind = type("Unusable", (MethodToo,), {"__c_dlpack_exchange_api__": attribute})
+    assert db.to_numpy(kind(export())).tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize(

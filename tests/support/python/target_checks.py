@@ -302,6 +302,27 @@ def jax_computes_with_what_it_was_given():
     assert j.unsafe_buffer_pointer() == t.data_ptr()
 
 
+@only_for("tensorflow")
+def tensors_of_objects_are_refused_and_not_touched():
+    # To look at their memory ends the process.
+    text = FRAMEWORK.constant([["a", "b"]])
+    handle = FRAMEWORK.Variable([1.0]).handle
+    for x, dtype, shape in ((text, "string", "(1, 2)"), (handle, "resource", "")):
+        plan = db.plan(x, "numpy")
+        assert [blocker.code for blocker in plan.blockers] == ["dtype"], plan
+        assert dtype in plan.blockers[0].message
+        assert f"device cpu, dtype {dtype}" in str(db.info(x))
+        assert shape in str(plan)
+        for call in (db.to_torch, db.asarray, lambda x: db.shares_memory(x, x)):
+            try:
+                call(x)
+            except db.ExchangeError as error:
+                assert dtype in str(error)
+            else:
+                raise AssertionError("not refused")
+        assert db.convert(x, NAME) is x
+
+
 if __name__ == "__main__":
     outcomes = {}
     for name, function in CHECKS.items():
