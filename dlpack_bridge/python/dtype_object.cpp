@@ -92,7 +92,7 @@ PyTypeObject* make_dtype_type() noexcept {
       {Py_tp_doc,
        const_cast<char*>(
            "dtype(x, /)\n--\n\nAn element type, from a name or any framework's dtype.\n\n"
-           "Equal to its name and to NumPy's, torch's and ml_dtypes' dtype of the same "
+           "Equal to its name and to the dtypes of NumPy, torch, TensorFlow and ml_dtypes of the same "
            "elements; hashes as its name.\n\nErrors: TypeError for what is no dtype, "
            "ValueError for a dtype the hub does not know.")},
       {Py_tp_new, reinterpret_cast<void*>(dtype_new)},
@@ -126,6 +126,23 @@ std::optional<dtype> dtype_from_module_name(PyObject* object) noexcept {
   return read ? read : unknown_dtype(object);
 }
 
+// One of TensorFlow's, by its name.
+std::optional<dtype> dtype_from_tensorflow(PyObject* object) noexcept {
+  const ref name = attribute_or_none(object, "name");
+  const auto words = name && PyUnicode_Check(name.get()) ? utf8(name.get()) : std::nullopt;
+  const std::optional<dtype> read = words ? dtype::from_name(*words) : std::nullopt;
+  if (!read) PyErr_Clear();
+  return read ? read : unknown_dtype(object);
+}
+
+bool is_dtype_of_tensorflow(PyObject* object) noexcept {
+  if (!is_type_named(object, "DType")) return false;
+  const ref module = attribute_or_none(reinterpret_cast<PyObject*>(Py_TYPE(object)), "__module__");
+  const auto name = module && PyUnicode_Check(module.get()) ? utf8(module.get()) : std::nullopt;
+  if (!name) PyErr_Clear();
+  return name && name->starts_with("tensorflow.");
+}
+
 std::optional<dtype> dtype_from_tuple(PyObject* tuple) noexcept {
   if (PyTuple_GET_SIZE(tuple) != 3) {
     PyErr_SetString(PyExc_TypeError, "a dtype tuple is (code, bits, lanes)");
@@ -136,6 +153,18 @@ std::optional<dtype> dtype_from_tuple(PyObject* tuple) noexcept {
   const auto lanes = bits ? small_int(PyTuple_GET_ITEM(tuple, 2), 65535) : std::nullopt;
   if (!lanes) return std::nullopt;
   return dtype(static_cast<DLDataTypeCode>(*code), *bits, *lanes);
+}
+
+// A str, or one that says more: tvm-ffi's dtypes are strs in words of its own.
+std::optional<dtype> dtype_from_text(PyObject* object) noexcept {
+  const std::optional<std::string_view> name = utf8(object);
+  if (!name) return std::nullopt;
+  if (const std::optional<dtype> read = dtype::from_name(*name)) return read;
+  const ref code = attribute_or_none(object, "type_code");
+  const ref bits = attribute_or_none(object, "bits"), lanes = attribute_or_none(object, "lanes");
+  if (!code || !bits || !lanes) return unknown_dtype(object);
+  const ref all = ref::steal(PyTuple_Pack(3, code.get(), bits.get(), lanes.get()));
+  return all ? dtype_from_tuple(all.get()) : std::nullopt;
 }
 
 }  // namespace
@@ -159,13 +188,9 @@ ref make_dtype(dtype t) noexcept {
 
 std::optional<dtype> dtype_from_object(PyObject* object) noexcept {
   if (Py_TYPE(object) == dtype_type_) return value_of(object);
-  if (PyUnicode_Check(object)) {
-    const std::optional<std::string_view> name = utf8(object);
-    if (!name) return std::nullopt;
-    const std::optional<dtype> read = dtype::from_name(*name);
-    return read ? read : unknown_dtype(object);
-  }
+  if (PyUnicode_Check(object)) return dtype_from_text(object);
   if (is_type_named(object, "torch.dtype")) return dtype_from_module_name(object);
+  if (is_dtype_of_tensorflow(object)) return dtype_from_tensorflow(object);
   if (PyTuple_Check(object)) return dtype_from_tuple(object);
   if (object == reinterpret_cast<PyObject*>(&PyBool_Type)) return boolean;
   if (object == reinterpret_cast<PyObject*>(&PyLong_Type)) return int64;
@@ -176,7 +201,8 @@ std::optional<dtype> dtype_from_object(PyObject* object) noexcept {
       return read;
     }
   }
-  PyErr_Format(PyExc_TypeError, "expected a dtype (name, NumPy, torch or ml_dtypes), got %.200s",
+  PyErr_Format(PyExc_TypeError,
+               "expected a dtype (name, NumPy, torch, TensorFlow or ml_dtypes), got %.200s",
                Py_TYPE(object)->tp_name);
   return std::nullopt;
 }

@@ -302,6 +302,34 @@ def jax_computes_with_what_it_was_given():
     assert j.unsafe_buffer_pointer() == t.data_ptr()
 
 
+@check
+def its_dtypes_are_dtypes():
+    for name in ("int8", "uint8", "float16"):
+        x = db.convert(aligned(4, dtype=name), NAME)
+        for own in (x.dtype, getattr(FRAMEWORK, name, x.dtype)):
+            assert db.dtype(own).name == name, own
+            assert db.dtype(name) == own
+            assert db.to_numpy(np.zeros(2), dtype=own).dtype == name
+    assert db.dtype("float32") != x.dtype
+
+
+@only_for("tvm_ffi")
+def packed_dtypes_of_tvm_are_dtypes():
+    own = FRAMEWORK.dtype("float4_e2m1fnx2")
+    assert db.dtype(own) == db.dtype("float4_e2m1fn_x2")
+
+
+@only_for("tensorflow")
+def what_is_no_element_type_of_dlpack_is_no_dtype():
+    for own in (FRAMEWORK.string, FRAMEWORK.qint8):
+        try:
+            db.dtype(own)
+        except ValueError as error:
+            assert own.name in str(error)
+        else:
+            raise AssertionError("taken")
+
+
 @only_for("tensorflow")
 def tensors_of_objects_are_refused_and_not_touched():
     # To look at their memory ends the process.
