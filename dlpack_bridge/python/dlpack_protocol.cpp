@@ -1,14 +1,17 @@
 // Producers with `__dlpack__`, and DLPack capsules given as they are.
 
+#include <algorithm>
 #include <optional>
 #include <string>
 
 #include <dlpack_bridge/python/capsule.hpp>
 #include <dlpack_bridge/python/dlpack_call.hpp>
+#include <dlpack_bridge/python/dtype_object.hpp>
 #include <dlpack_bridge/python/errors.hpp>
 #include <dlpack_bridge/python/jax.hpp>
 #include <dlpack_bridge/python/source.hpp>
 #include <dlpack_bridge/python/tensorflow.hpp>
+#include <dlpack_bridge/python/values.hpp>
 #include <dlpack_bridge/version.hpp>
 
 namespace dlpack_bridge::python {
@@ -133,9 +136,30 @@ bool agree(device announced, device found) noexcept {
   return host(announced.type) && host(found.type);
 }
 
-bool refuse_answer(inbound& in, bool on_gpu) {
+// An array that cannot be exported (of JAX: traced, or in several parts) may be the answer as it is: what
+// it says of itself. Arrays of JAX and TensorFlow are row-major. False with an error that must pass
+// through.
+bool refuse_with_claims(inbound& in, std::optional<device> where) {
+  if (!in.refuse_producer_error()) return false;
+  const bool from_jax = in.desc.source == framework::jax;
+  if (!from_jax && in.desc.source != framework::tensorflow) return true;
+  const ref type = attribute_or_none(in.object, "dtype");
+  const std::optional<dtype> element = type ? dtype_from_object(type.get()) : std::nullopt;
+  PyErr_Clear();
+  const int ndim = read_shape(in.object, in.room);
+  if (!where && from_jax && is_on_host_in_jax(in.object)) where = device();
+  in.desc.has_dtype = element.has_value();
+  in.desc.has_device = where.has_value();
+  in.desc.says_contiguous = true;
+  in.desc.view =
+      tensor_view(nullptr, ndim < 0 ? nullptr : in.room, nullptr, std::max(ndim, 0),
+                  element.value_or(dtype()), where.value_or(device()), /*read_only=*/true);
+  return true;
+}
+
+bool refuse_answer(inbound& in, bool on_gpu, std::optional<device> where) {
   if (!in.capsule) {
-    if (!on_gpu || !lacks_keyword()) return in.refuse_producer_error();
+    if (!on_gpu || !lacks_keyword()) return refuse_with_claims(in, where);
     PyErr_Clear();
     nothing_known(in);
     in.refuse(why::stream,
@@ -175,8 +199,13 @@ bool describe_by_protocol(inbound& in, const requirements& wanted) {
   std::optional<device> announced;
   if (dlpack_device) {
     announced = announced_device(dlpack_device.get(), in.object);
-    if (!announced) return in.refuse_producer_error();
-    call.where = *announced;
+    if (announced) {
+      call.where = *announced;
+    } else if (in.desc.source == framework::jax && is_answer_error()) {
+      PyErr_Clear();  // its __dlpack__ says better what is wrong: the array was deleted, or is traced
+    } else {
+      return in.refuse_producer_error();
+    }
   }
   const bool on_gpu = needs_cuda(call.where.type) || call.where.type == kDLROCM;
   if (on_gpu) {
@@ -194,7 +223,8 @@ bool describe_by_protocol(inbound& in, const requirements& wanted) {
   } else {
     in.capsule = ask_on_host(call);
   }
-  if (!in.capsule || !PyCapsule_CheckExact(in.capsule.get())) return refuse_answer(in, on_gpu);
+  if (!in.capsule || !PyCapsule_CheckExact(in.capsule.get()))
+    return refuse_answer(in, on_gpu, announced);
   describe_capsule(in, immutable);
   if (announced && in.desc.has_device && !agree(*announced, in.desc.view.device())) {
     in.refuse(why::malformed, "the producer announces " + announced->name() +

@@ -27,10 +27,11 @@ jax_buffer describe_jax_on_host(inbound& in) {
 
 bool describe_jax(inbound& in, device where) {
   const bool immutable = in.entry->immutable;  // before foreign code can run
-  const ref shape = ref::steal(PyObject_GetAttrString(in.object, "shape"));
-  const int ndim = shape ? read_extents(shape.get(), in.room) : -1;
-  if (shape && ndim < 0) PyErr_SetString(PyExc_TypeError, "shape is no tuple of at most 64 ints");
-  if (ndim < 0) return in.refuse_producer_error();
+  const int ndim = read_shape(in.object, in.room);
+  if (ndim < 0) {
+    PyErr_SetString(PyExc_TypeError, "shape is no tuple of at most 64 ints");
+    return in.refuse_producer_error();
+  }
   const ref type = ref::steal(PyObject_GetAttrString(in.object, "dtype"));
   const std::optional<dtype> read = type ? dtype_from_object(type.get()) : std::nullopt;
   if (!read) return in.refuse_producer_error();
@@ -39,6 +40,19 @@ bool describe_jax(inbound& in, device where) {
   describe_layout(in.desc);
   in.desc.streams.producer_unknown = true;
   return true;
+}
+
+bool is_on_host_in_jax(PyObject* x) noexcept {
+  const ref devices = ref::steal(PyObject_CallMethod(x, "devices", nullptr));
+  const ref all = devices ? ref::steal(PySequence_Tuple(devices.get())) : ref();
+  bool on_host = all && PyTuple_GET_SIZE(all.get()) > 0;
+  for (Py_ssize_t i = 0; on_host && i < PyTuple_GET_SIZE(all.get()); ++i) {
+    const ref platform = attribute_or_none(PyTuple_GET_ITEM(all.get(), i), "platform");
+    on_host = platform && PyUnicode_Check(platform.get()) &&
+              PyUnicode_CompareWithASCIIString(platform.get(), "cpu") == 0;
+  }
+  PyErr_Clear();
+  return on_host;
 }
 
 bool jax_has_x64() noexcept {

@@ -18,6 +18,10 @@ jax_buffer describe_jax_on_host(inbound& in);
 /// cannot be read refuses the array; false only with an error set that must pass through.
 bool describe_jax(inbound& in, device where);
 
+/// Whether an array of JAX says that all of it is in host memory, which no export need prove: it may be
+/// in several parts. Leaves no error set.
+bool is_on_host_in_jax(PyObject* x) noexcept;
+
 /// Whether JAX holds elements of 64 bits now (`jax_enable_x64`); false before it is imported.
 bool jax_has_x64() noexcept;
 

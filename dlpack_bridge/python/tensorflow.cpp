@@ -50,10 +50,7 @@ bool refuse_objects_of_tensorflow(inbound& in) {
   if (found == std::end(objects)) return false;
   constexpr const char* names[] = {"string", "resource", "variant"};
   in.name_dtype(names[found - std::begin(objects)]);
-  const ref shape = attribute_or_none(in.object, "shape");
-  const ref extents = shape ? ref::steal(PySequence_Tuple(shape.get())) : ref();
-  PyErr_Clear();
-  const int ndim = extents ? read_extents(extents.get(), in.room) : -1;
+  const int ndim = read_shape(in.object, in.room);
   const std::optional<device> where = announced_device(in.entry->dlpack_device, in.object);
   PyErr_Clear();
   in.desc.has_layout = false;

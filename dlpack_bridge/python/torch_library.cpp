@@ -142,8 +142,7 @@ void describe_surface(inbound& in) {
   const std::optional<dtype> type = dtype::from_name(last_word(type_name));
   const std::optional<device> place =
       device::from_name(words(attribute_or_none(in.object, "device").get()));
-  const ref shape = attribute_or_none(in.object, "shape");
-  const int ndim = shape ? read_extents(shape.get(), in.room) : -1;
+  const int ndim = read_shape(in.object, in.room);
   in.desc.has_layout = false;
   in.desc.has_dtype = type.has_value();
   in.desc.has_device = place.has_value();

@@ -29,6 +29,13 @@ int read_extents(PyObject* object, std::int64_t* out) noexcept {
   return all ? static_cast<int>(count) : -1;
 }
 
+int read_shape(PyObject* x, std::int64_t* out) noexcept {
+  const ref shape = attribute_or_none(x, "shape");
+  const ref extents = shape ? ref::steal(PySequence_Tuple(shape.get())) : ref();
+  PyErr_Clear();
+  return extents ? read_extents(extents.get(), out) : -1;
+}
+
 bool is_type_named(PyObject* object, std::string_view qualified) noexcept {
   return qualified == Py_TYPE(object)->tp_name;
 }

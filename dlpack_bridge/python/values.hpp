@@ -27,6 +27,9 @@ inline constexpr int most_axes = 64;
 /// without an error when it is neither, is too long or holds something else.
 int read_extents(PyObject* object, std::int64_t* out) noexcept;
 
+/// The same of `x.shape`, whatever sequence that is.
+int read_shape(PyObject* x, std::int64_t* out) noexcept;
+
 /// True when the type of an object has this module-qualified name; for types of frameworks that may
 /// not be imported.
 bool is_type_named(PyObject* object, std::string_view qualified) noexcept;

@@ -294,6 +294,29 @@ def jax_without_x64_is_not_given_what_it_would_narrow():
 
 
 @only_for("jax")
+def what_is_already_right_is_the_answer_although_it_cannot_be_exported():
+    asked = ({}, {"dtype": "float32"}, {"order": "C"}, {"dtype": "float32", "copy": False})
+    traced = []
+
+    def function(x):
+        traced.extend(db.convert(x, NAME, **keywords) is x for keywords in asked)
+        text = refused("producer", x, dtype="int32")
+        assert "dtype float32, shape (3,)" in text, text
+        return x
+
+    FRAMEWORK.jit(function)(FRAMEWORK.numpy.arange(3.0))
+    assert traced == [True] * len(asked)
+
+
+@only_for("jax")
+def a_deleted_array_is_said_to_be_deleted():
+    x = FRAMEWORK.numpy.arange(3.0)
+    x.delete()
+    assert db.convert(x, NAME) is x
+    assert "has been deleted" in refused("producer", x, copy=True)
+
+
+@only_for("jax")
 def jax_computes_with_what_it_was_given():
     t = torch.arange(64.0)
     j = db.convert(t, NAME)
