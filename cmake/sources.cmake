@@ -94,6 +94,7 @@ set(dlpack_bridge_python_headers
     keywords.hpp
     numpy.hpp
     object.hpp
+    process_end.hpp
     process_state.hpp
     release.hpp
     result.hpp
@@ -140,6 +141,7 @@ set(dlpack_bridge_python_sources
     numpy.cpp
     numpy_api.cpp
     object.cpp
+    process_end.cpp
     process_state.cpp
     release.cpp
     result.cpp

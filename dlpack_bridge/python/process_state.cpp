@@ -3,6 +3,7 @@
 #include <memory>
 
 #include <dlpack_bridge/python/errors.hpp>
+#include <dlpack_bridge/python/process_end.hpp>
 #include <dlpack_bridge/python/release.hpp>
 
 namespace dlpack_bridge::python {
@@ -16,21 +17,6 @@ namespace {
 constexpr const char* capsule_name = "dlpack_bridge.process_state.6";
 
 process_state*& found = found_state;
-
-// From here on no thread without the GIL may use Python: the interpreter goes away.
-PyObject* on_exit(PyObject*, PyObject*) {
-  state().finalizing.store(true, std::memory_order_release);
-  Py_RETURN_NONE;
-}
-
-bool register_on_exit() noexcept {
-  static PyMethodDef method = {"_dlpack_bridge_on_exit", on_exit, METH_NOARGS, nullptr};
-  const ref hook = ref::steal(PyCFunction_New(&method, nullptr));
-  const ref atexit = ref::steal(PyImport_ImportModule("atexit"));
-  if (!hook || !atexit) return false;
-  return static_cast<bool>(
-      ref::steal(PyObject_CallMethod(atexit.get(), "register", "O", hook.get())));
-}
 
 PyObject* shared_dict() noexcept {
   PyObject* dict = PyInterpreterState_GetDict(PyInterpreterState_Get());
@@ -73,7 +59,7 @@ bool initialize_process_state() noexcept {
   found = made.release();
   use_counters(found->counted);
   share_cuda_backend();
-  return make_error_types(*found) && register_on_exit();
+  return make_error_types(*found) && register_process_end();
 }
 
 }  // namespace dlpack_bridge::python

@@ -57,6 +57,32 @@ WITHOUT_TORCH = {
         "[threading.Thread(target=work, daemon=True).start() for _ in range(4)]\n"
         "time.sleep(0.05)"
     ),
+    **{
+        f"daemon threads in {name}": (
+            "import dataclasses\n"
+            "a, p = np.ones(30000, 'f4'), Producer(export(np.arange(9.0)))\n"
+            "@dataclasses.dataclass\n"
+            "class Leaves:\n"
+            "    x: object\n"
+            "def work():\n"
+            f"    while True: {call}\n"
+            "[threading.Thread(target=work, daemon=True).start() for _ in range(4)]\n"
+            "time.sleep(0.2)"
+        )
+        for name, call in {
+            "a copy without the GIL": "db.asarray(a, copy=True)",
+            "a conversion": "db.to_numpy(a, dtype='float64')",
+            "an export that copies": "db.asarray(a).__dlpack__(copy=True)",
+            "collect": "db.collect(wait=True)",
+            "a producer's own code": "db.to_numpy(p)",
+            "a plan": "db.plan(p, 'numpy'); db.info(p)",
+            "a tree": "db.convert_tree(Leaves([p, a]), 'array')",
+            "a trace": "exec('with db.trace(): db.asarray(p)')",
+            "a failing producer": (
+                "exec('try: db.asarray(Raising(ValueError()))\\nexcept db.ExchangeError: pass')"
+            ),
+        }.items()
+    },
     "threads that end after the main thread": (
         "def work():\n"
         "    time.sleep(0.1); db.to_numpy(db.asarray(np.arange(9.0)), copy=True)\n"
