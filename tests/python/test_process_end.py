@@ -167,7 +167,10 @@ def test_a_fork_while_other_threads_exchange():
         + "stop = True\n"
         + "[t.join() for t in threads]\n",
         timeout=120,
-        options=(),
+        options=(
+            "-W",
+            "ignore:This process:DeprecationWarning",
+        ),  # fork beside threads, from 3.12 on
     )
 
 

@@ -4,6 +4,7 @@ import functools
 import gc
 import sys
 import threading
+from multiprocessing import shared_memory
 
 import dlpack_lab as lab
 import isolated
@@ -212,6 +213,39 @@ def test_torch_releases_in_its_own_threads():
     del t
     gc.collect()
     assert source.deleter_calls == 1
+
+
+@pytest.fixture
+def idle_thread():
+    end = threading.Event()
+    thread = threading.Thread(target=end.wait)
+    thread.start()
+    yield
+    end.set()
+    thread.join()
+
+
+def test_what_torch_drops_goes_back_at_once_beside_an_idle_thread(idle_thread):
+    a = np.arange(6.0)
+    references = sys.getrefcount(a)
+    t = db.to_torch(a)
+    assert sys.getrefcount(a) == references + 1
+    del t
+    if sys.version_info < (3, 12):  # newer ones do not tell whether anybody has the GIL
+        assert sys.getrefcount(a) == references
+    db.collect()
+    assert sys.getrefcount(a) == references
+
+
+def test_shared_memory_can_be_closed_right_after_its_last_tensor(idle_thread):
+    shared = shared_memory.SharedMemory(create=True, size=64)
+    try:
+        t = db.to_torch(shared.buf)
+        del t
+        db.collect()  # what needs no call of its own before Python 3.12
+        shared.close()
+    finally:
+        shared.unlink()
 
 
 def test_large_copies_let_other_threads_run():
