@@ -151,9 +151,9 @@ void judge_layout(decision& d, const description& s, const requirements& r,
     if (r.c_order) d.reasons.add(why::order);
     if (!t.any_strides && s.layout.negative_axis < 0) d.reasons.add(why::layout);
   }
-  std::int64_t natural = s.has_dtype ? alignment_of(s.view.dtype()) : 1;
-  if (d.keeps_bits)
-    natural = std::max(natural, alignment_of(d.dtype));  // of a complex number: more
+  // The bits of a complex number are one integer, which aligns to more than its parts do.
+  const dlpack_bridge::dtype element = d.keeps_bits ? d.dtype : s.view.dtype();
+  const std::int64_t natural = s.has_dtype ? alignment_of(element) : 1;
   const std::int64_t needed = std::max(natural, std::max(r.alignment, t.alignment));
   if (!aligned(s.view.data(), needed) &&
       memory_kind_of(s.view.device().type) != memory_kind::handle) {
@@ -183,11 +183,14 @@ std::int64_t result_bytes(const decision& d, const description& s) noexcept {
 }
 
 // On the device of the source, else on that of the result.
-bool lacks_stream(const description& s, const requirements& r) noexcept {
-  if (!r.refused_stream && !r.stream.known()) return false;
+[[gnu::noinline]] bool lacks_named_stream(const description& s, const requirements& r) noexcept {
   const DLDeviceType from = s.has_device ? s.view.device().type : kDLCPU;
   const DLDeviceType where = is_host_memory(from) && r.device ? r.device->type : from;
   return missing_stream(r, where).has_value();
+}
+
+bool lacks_stream(const description& s, const requirements& r) noexcept {
+  return (r.refused_stream || r.stream.known()) && lacks_named_stream(s, r);
 }
 
 }  // namespace

@@ -1,6 +1,16 @@
 #include <dlpack_bridge/tensor_view.hpp>
 
 namespace dlpack_bridge {
+namespace {
+
+// Programs have the lower half of the addresses of an x86-64; elsewhere the upper bits may be a tag.
+#ifdef __x86_64__
+constexpr std::uintptr_t last_address = INT64_MAX;
+#else
+constexpr std::uintptr_t last_address = UINTPTR_MAX;
+#endif
+
+}  // namespace
 
 std::int64_t tensor_view::size() const noexcept {
   std::int64_t count = 1;
@@ -47,14 +57,22 @@ defect validate(const DLTensor& tensor) noexcept {
   if (bits > INT64_MAX - 7) return defect::size_overflow;
   if (empty) return defect::none;
   if (tensor.data == nullptr) return defect::null_data;
-  if (memory_kind_of(tensor.device.device_type) != memory_kind::handle &&
-      tensor.byte_offset > UINTPTR_MAX - reinterpret_cast<std::uintptr_t>(tensor.data)) {
+  const bool is_handle = memory_kind_of(tensor.device.device_type) == memory_kind::handle;
+  const auto address = reinterpret_cast<std::uintptr_t>(tensor.data);
+  if (!is_handle && (address > last_address || tensor.byte_offset > last_address - address)) {
     return defect::span_overflow;
   }
-  if (tensor.strides == nullptr) return defect::none;
+  const std::uintptr_t first = address + tensor.byte_offset;
+  const auto fits = [is_handle, first](std::int64_t below, std::int64_t above) {
+    return is_handle || (static_cast<std::uintptr_t>(below) <= first &&
+                         static_cast<std::uintptr_t>(above) <= last_address - first);
+  };
+  if (tensor.strides == nullptr) {
+    return fits(0, (bits + 7) / 8) ? defect::none : defect::span_overflow;
+  }
 
   // In units of elements first: the bytes follow by one multiplication that is checked too.
-  std::int64_t low = 0, high = 0, bytes;
+  std::int64_t low = 0, high = 0, below, above;
   const std::int64_t itemsize = dtype(tensor.dtype).itemsize();
   for (std::int32_t i = 0; i < tensor.ndim; ++i) {
     if (shape[i] == 1) continue;  // its stride means nothing, whatever it is
@@ -64,11 +82,11 @@ defect validate(const DLTensor& tensor) noexcept {
     std::int64_t& end = reach < 0 ? low : high;
     if (__builtin_add_overflow(end, reach, &end)) return defect::span_overflow;
   }
-  if (__builtin_mul_overflow(low, itemsize, &bytes) ||
-      __builtin_mul_overflow(high, itemsize, &bytes) || bytes > INT64_MAX - itemsize) {
+  if (__builtin_mul_overflow(low, -itemsize, &below) ||
+      __builtin_mul_overflow(high, itemsize, &above) || above > INT64_MAX - itemsize) {
     return defect::span_overflow;
   }
-  return defect::none;
+  return fits(below, above + itemsize) ? defect::none : defect::span_overflow;
 }
 
 }  // namespace dlpack_bridge

@@ -4,6 +4,7 @@ Each case runs in a fork, so that a crash fails one test; the counters come back
 """
 
 import gc
+import platform
 
 import dlpack_lab as lab
 import isolated
@@ -64,6 +65,10 @@ REFUSED = {
     "stride overflows": ({"shape": (4,), "strides": (HUGE,)}, {"malformed"}),
     "strides add up to an overflow": ({"shape": (3, 3), "strides": (2**60, 2**60)}, {"malformed"}),
     "least stride": ({"shape": (2,), "strides": (-(2**63),)}, {"malformed"}),
+    "byte_offset without end": ({"byte_offset": 2**64 - 1}, {"malformed"}),
+    "an address that wraps": ({"data": 2**64 - 8}, {"malformed"}),
+    "wraps along strides": ({"data": 2**64 - 64, "strides": (4,)}, {"malformed"}),
+    "below address 0": ({"data": 8, "strides": (-1,)}, {"malformed"}),
     "code 99": ({"dtype": (99, 8, 1)}, {"dtype"}),
     "code 255": ({"dtype": (255, 8, 1)}, {"dtype"}),
     "opaque handle": ({"dtype": (3, 64, 1), "shape": (1,)}, {"dtype"}),
@@ -77,6 +82,11 @@ REFUSED = {
     "lanes 0": ({"dtype": (2, 32, 0)}, {"lanes", "dtype", "malformed"}),
     "lanes 4": ({"dtype": (2, 32, 4), "shape": (1,)}, {"lanes"}),
     "lanes 65535": ({"dtype": (2, 32, 65535), "shape": (1,)}, {"lanes"}),
+    **(
+        {"byte_offset in the upper half": ({"byte_offset": 2**63}, {"malformed"})}
+        if platform.machine() == "x86_64"
+        else {}
+    ),
     "major 0": ({"version": (0, 8)}, {"version"}),
     "major 2": ({"version": (2, 0)}, {"version"}),
     "major 255 with poison": ({"version": (255, 0), "ndim": 2**31 - 1, "data": 0x10}, {"version"}),
