@@ -313,6 +313,16 @@ std::string driver_text(const description& s, const requirements& r) {
          std::to_string(s.driver.code) + ") to " + s.driver.text + remedy;
 }
 
+std::string negative_axes(const description& s) {
+  std::string axes;
+  int count = 0;
+  for (std::int32_t i = 0; i < s.view.ndim(); ++i) {
+    if (s.view.shape(i) < 2 || s.view.strides()[i] >= 0) continue;
+    axes += (count++ == 0 ? "" : ", ") + std::to_string(i);
+  }
+  return count == 1 ? "axis " + axes + " has one" : "axes " + axes + " have them";
+}
+
 std::string base_text(reason_code code, const description& s, const requirements& r,
                       const capabilities& t) {
   switch (code) {
@@ -321,8 +331,7 @@ std::string base_text(reason_code code, const description& s, const requirements
     case reason_code::byte_order:
       return "the elements are in the other byte order, which DLPack cannot say";
     case reason_code::negative_stride:
-      return std::string(t.name) + " has no negative strides, and axis " +
-             std::to_string(s.layout.negative_axis) + " has one";
+      return std::string(t.name) + " has no negative strides, and " + negative_axes(s);
     case reason_code::layout: return layout_text(s, t);
     case reason_code::order: return "order=\"C\" was asked for and the array is not C-contiguous";
     case reason_code::alignment: return alignment_text(s, r, t);

@@ -2,7 +2,9 @@
 
 #include <array>
 #include <bit>
+#include <cstdlib>
 #include <iterator>
+#include <limits>
 
 #include <dlpack_bridge/exchange.hpp>
 #include <dlpack_bridge/version.hpp>
@@ -136,6 +138,12 @@ std::optional<device> announced_device(PyObject* method, PyObject* self) noexcep
   if (type == -1 && PyErr_Occurred()) return std::nullopt;
   const long id = as_int(PyTuple_GET_ITEM(answer.get(), 1));
   if (id == -1 && PyErr_Occurred()) return std::nullopt;
+  constexpr long largest = std::numeric_limits<std::int32_t>::max();
+  if (std::abs(type) > largest || std::abs(id) > largest) {
+    PyErr_Format(PyExc_ValueError, "__dlpack_device__ returned %R, which names no device",
+                 answer.get());
+    return std::nullopt;
+  }
   return device(static_cast<DLDeviceType>(type), static_cast<std::int32_t>(id));
 }
 

@@ -84,23 +84,39 @@ bool read_alignment(PyObject* value, requirements& wanted) noexcept {
   return true;
 }
 
-// The number behind a stream: the protocol's int, or an object of a framework. A raw handle of 0
-// is the legacy default stream there.
+// The handle behind `__cuda_stream__`: a method that gives (0, handle); of older objects an attribute.
+ref handle_of_protocol(PyObject* value, PyObject* protocol) noexcept {
+  const ref found = ref::steal(PyObject_GetAttr(value, protocol));
+  if (!found) return {};
+  const bool calls = PyCallable_Check(found.get()) != 0;
+  const ref pair = calls ? ref::steal(PyObject_CallNoArgs(found.get())) : ref::borrow(found.get());
+  if (!pair) return {};
+  const bool is_pair = PyTuple_Check(pair.get()) && PyTuple_GET_SIZE(pair.get()) == 2;
+  PyObject* const version = is_pair ? PyTuple_GET_ITEM(pair.get(), 0) : nullptr;
+  if (version == nullptr || !PyLong_Check(version)) {
+    wrong_type("__cuda_stream__()", "a pair (0, handle)", pair.get());
+    return {};
+  }
+  if (PyObject_IsTrue(version) != 0) {
+    PyErr_Format(PyExc_ValueError, "__cuda_stream__() gives version %R, and the hub reads 0",
+                 version);
+    return {};
+  }
+  return ref::borrow(PyTuple_GET_ITEM(pair.get(), 1));
+}
+
+// The handle behind an object of a framework. A raw handle of 0 is the legacy default stream there.
 bool read_stream_object(PyObject* value, requirements& wanted) noexcept {
   static PyObject* const protocol = PyUnicode_InternFromString("__cuda_stream__");
   ref handle;
   if (type_attribute(Py_TYPE(value), protocol) != nullptr) {
-    const ref pair = ref::steal(PyObject_CallMethodNoArgs(value, protocol));
-    if (!pair) return false;
-    if (!PyTuple_Check(pair.get()) || PyTuple_GET_SIZE(pair.get()) != 2) {
-      return wrong_type("__cuda_stream__()", "a pair (version, handle)", pair.get());
-    }
-    handle = ref::borrow(PyTuple_GET_ITEM(pair.get(), 1));
+    handle = handle_of_protocol(value, protocol);
+    if (!handle) return false;
   } else {
     handle = attribute_or_none(value, "cuda_stream");       // torch before 2.10
     if (!handle) handle = attribute_or_none(value, "ptr");  // CuPy before 14
   }
-  if (!handle || !PyLong_Check(handle.get())) {
+  if (!handle || !PyLong_Check(handle.get()) || PyBool_Check(handle.get())) {
     return wrong_type("stream", "None, an int or a stream object", value);
   }
   void* raw = PyLong_AsVoidPtr(handle.get());
@@ -114,14 +130,17 @@ bool read_stream_object(PyObject* value, requirements& wanted) noexcept {
   return true;
 }
 
+// The protocol's number, NumPy's ints too, or an object of a framework.
 bool read_stream(PyObject* value, requirements& wanted) noexcept {
   if (value == Py_None) return true;
   if (PyBool_Check(value) || PyUnicode_Check(value)) {
     return wrong_type("stream", "None, an int or a stream object", value);
   }
-  if (!PyLong_Check(value)) return read_stream_object(value, wanted);
+  if (!PyIndex_Check(value)) return read_stream_object(value, wanted);
+  const ref index = ref::steal(PyNumber_Index(value));
+  if (!index) return false;
   int beyond = 0;
-  const long long number = PyLong_AsLongLongAndOverflow(value, &beyond);
+  const long long number = PyLong_AsLongLongAndOverflow(index.get(), &beyond);
   if (beyond != 0) {
     wanted.refused_stream = beyond > 0 ? INT64_MAX : INT64_MIN;
     return true;

@@ -263,12 +263,27 @@ PyObject* same_tensor(inbound& in, const requirements& wanted) {
   return in.object;
 }
 
+// torch.nn.UninitializedParameter and UninitializedBuffer: their data is an empty tensor until they are
+// materialized, and torch lets nobody look at it.
+bool is_uninitialized(PyTypeObject* type) noexcept {
+  PyObject* const module = loaded_module("torch.nn.parameter");
+  const ref mixin =
+      module != nullptr ? attribute_or_none(module, "UninitializedTensorMixin") : ref();
+  return mixin && PyType_Check(mixin.get()) &&
+         PyType_IsSubtype(type, reinterpret_cast<PyTypeObject*>(mixin.get()));
+}
+
 // A type that intercepts dispatch has no plain storage. Only FakeTensor and FunctionalTensor have
 // codes of their own.
 void judge_type(type_entry& e) noexcept {
   static PyObject* const dispatch = PyUnicode_InternFromString("__torch_dispatch__");
   const ref found = ref::steal(PyObject_GetAttr(reinterpret_cast<PyObject*>(e.type), dispatch));
   if (!found) PyErr_Clear();
+  if (is_uninitialized(e.type)) {
+    e.always = reason_set(why::subclass);
+    e.note = "it has no elements yet; run its module once, or call x.materialize(shape)";
+    return;
+  }
   if (!found || found.get() == lib.disabled_dispatch) return;
   const std::string_view name(e.type->tp_name);
   const std::string_view plain = name.substr(name.rfind('.') + 1);

@@ -8,7 +8,7 @@ import isolated
 import numpy as np
 import pytest
 import torch
-from checks import address, codes, live, plan_of
+from checks import address, codes, live, plan_of, refuses
 from producers import OnDevice, Producer, Table13, export
 
 import dlpack_bridge as db
@@ -211,3 +211,18 @@ def test_pinned_memory_is_not_made_without_a_driver(make, keywords):
     assert caught.value.name.startswith("CUDA_ERROR") and isinstance(caught.value.code, int)
     plan = plan_of(make(), "array", device="cuda_host", **keywords)
     assert codes(plan.blockers) == {"driver"}
+
+
+@pytest.mark.parametrize("to", ["numpy", "torch", "array"])
+def test_the_id_of_a_cpu_means_nothing(to):
+    a = np.arange(3.0)
+    assert address(db.convert(a, to, device=(1, 5))) == a.ctypes.data
+    assert db.asarray(a, device=(1, 5)).device == "cpu"
+
+
+@pytest.mark.parametrize("told", [(2**32 + 1, 0), (1, 2**40), (2**70, 0), (1,), "cpu", (1.5, 0)])
+def test_a_device_that_is_none_is_the_producers_error(told):
+    producer = Producer()
+    producer.__class__ = type("Announcing", (Producer,), {"__dlpack_device__": lambda self: told})
+    with refuses("producer"):
+        db.to_numpy(producer)

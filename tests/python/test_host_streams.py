@@ -18,7 +18,23 @@ class CudaStream:
         return self.answer
 
 
-VALID = [None, -1, 1, 2, 0x7F0000001000, CudaStream(0, 0), CudaStream(0, 0x7F0000001000)]
+class OldCudaStream:
+    """Has the answer as an attribute, as cuda.core's first releases had it."""
+
+    __cuda_stream__ = (0, 0x7F0000001000)
+
+
+VALID = [
+    None,
+    -1,
+    1,
+    2,
+    np.int64(7),
+    OldCudaStream(),
+    0x7F0000001000,
+    CudaStream(0, 0),
+    CudaStream(0, 0x7F0000001000),
+]
 
 
 @pytest.mark.parametrize("stream", VALID, ids=str)
@@ -46,7 +62,9 @@ def test_a_wrong_type_is_a_type_error(stream, function):
         db.plan(np.zeros(3), "torch", stream=stream)
 
 
-@pytest.mark.parametrize("answer", [(), (0,), (0, "x"), (0, 1, 2), (0, None)])
+@pytest.mark.parametrize(
+    "answer", [(), (0,), (0, "x"), (0, 1, 2), (0, None), (0, True), ("x", 7), (None, 7), (9, 7)]
+)
 def test_a_broken_stream_object_is_a_type_or_value_error(answer):
     with pytest.raises((TypeError, ValueError)):
         db.to_torch(np.zeros(3), stream=CudaStream(*answer))

@@ -265,3 +265,9 @@ def test_a_copy_is_c_contiguous():
 def test_a_layout_no_target_can_say_is_refused_rather_than_misread():
     with refuses(kind=db.CopyRequiredError):
         db.to_torch(samples.packed_field(), copy=False)
+
+
+def test_all_axes_with_negative_strides_are_named():
+    a = np.zeros((2, 3, 4))
+    assert "axis 1 has one" in plan_of(a[:, ::-1], "torch").reasons[0].message
+    assert "axes 0, 2 have them" in plan_of(a[::-1, :, ::-1], "torch").reasons[0].message

@@ -416,19 +416,6 @@ def test_an_interrupt_in_a_check_passes_through(broken):
     assert isolated.expect_clean(script).splitlines() == ["interrupted"] * 3
 
 
-@pytest.mark.parametrize("to", [*TARGETS, "torch"])
-@pytest.mark.parametrize("copy", [None, True])
-def test_an_uninitialized_parameter_is_never_torch_s_own_error(copy, to):
-    t = torch.nn.parameter.UninitializedParameter()
-    try:
-        result = db.convert(t, to, detach=True, copy=copy)
-    except db.ExchangeError as error:
-        assert isinstance(error.__cause__, ValueError)
-    else:
-        assert 0 in result.shape
-        assert not getattr(result, "requires_grad", False)
-
-
 def test_an_uninitialized_parameter_is_itself():
     t = torch.nn.parameter.UninitializedParameter()
     assert db.to_torch(t) is t
@@ -446,3 +433,18 @@ def test_raw_bits_of_torch_are_refused_in_one_line(keywords, to):
     assert "\n" not in blocker.message and len(blocker.message) < 200
     assert "Traceback" not in str(caught.value)
     assert codes(plan_of(t, to, **keywords).blockers) == {"dtype"}
+
+
+@pytest.mark.parametrize("kind", [torch.nn.UninitializedParameter, torch.nn.UninitializedBuffer])
+def test_what_is_not_initialized_is_refused_until_it_is(kind):
+    x = kind()
+    for keywords in ({}, {"detach": True}, {"detach": True, "copy": True}):
+        for to in TARGETS:
+            with refuses("subclass", says=["materialize"]):
+                db.convert(x, to, **keywords)
+    with refuses("subclass", says=["materialize"]):
+        db.to_torch(x, copy=True)
+    x.materialize((2, 3))
+    with torch.no_grad():
+        x.fill_(1)
+    assert db.to_numpy(x, detach=True).tolist() == [[1, 1, 1], [1, 1, 1]]
