@@ -1,7 +1,10 @@
 #include <dlpack_bridge/python/numpy.hpp>
 
+#include <array>
 #include <bit>
 #include <cstdint>
+#include <new>
+#include <utility>
 
 #include <dlpack_bridge/python/errors.hpp>
 #include <dlpack_bridge/python/holder.hpp>
@@ -56,6 +59,37 @@ void describe_array(inbound& in, PyArrayObject* array) {
 bool describe_ndarray(inbound& in, const requirements&) {
   describe_array(in, reinterpret_cast<PyArrayObject*>(in.object));
   return true;
+}
+
+// Whose memory an array made of a buffer uses: the object at the end of the arrays that it views. Null
+// where NumPy allocated it.
+PyObject* buffer_behind(PyObject* array) noexcept {
+  PyObject* base = PyArray_BASE(reinterpret_cast<PyArrayObject*>(array));
+  while (base != nullptr && PyArray_Check(base)) {
+    base = PyArray_BASE(reinterpret_cast<PyArrayObject*>(base));
+  }
+  const bool lends = base != nullptr && PyObject_CheckBuffer(base) && !PyBytes_Check(base);
+  return lends ? base : nullptr;
+}
+
+// np.ndarray(buffer=...) keeps the object and not its export: whoever closes shared memory or a map leaves
+// such an array dangling (numpy#18294). A result holds the export as well.
+[[gnu::noinline]] owner keep_with_buffer(PyObject* array, PyObject* base) {
+  owner object = own_object(array);
+  auto* view = static_cast<Py_buffer*>(PyMem_RawCalloc(1, sizeof(Py_buffer)));
+  if (view == nullptr) throw std::bad_alloc();
+  if (PyObject_GetBuffer(base, view, PyBUF_SIMPLE) != 0) {  // one that is not contiguous, or closed
+    PyErr_Clear();
+    PyMem_RawFree(view);
+    return object;
+  }
+  owner both[2] = {std::move(object), own_buffer(view)};
+  return owner::of(std::to_array(std::move(both)));
+}
+
+owner take_ndarray(inbound& in) {
+  PyObject* const buffer = buffer_behind(in.object);
+  return buffer == nullptr ? take_object(in) : keep_with_buffer(in.object, buffer);
 }
 
 // A scalar is an immutable value: it travels as a 0-d read-only array that NumPy makes of it.
@@ -133,7 +167,7 @@ PyObject* wrap_as_ndarray(handed_over& out, PyObject*) {
 const source_row numpy_source{.protocol = "numpy",
                               .id = framework::numpy,
                               .describe = describe_ndarray,
-                              .take = take_object,
+                              .take = take_ndarray,
                               .lives_in_object = true};
 const source_row numpy_scalar_source{"numpy_scalar", framework::numpy, describe_scalar, take_held};
 

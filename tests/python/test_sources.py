@@ -107,6 +107,26 @@ def test_a_memory_map_cannot_be_closed_under_a_view(tmp_path):
     mapped.close()
 
 
+@pytest.mark.parametrize("view", [lambda a: a, lambda a: a[1:][::2], lambda a: a.view("u1")])
+@pytest.mark.parametrize("to", ["torch", "array"])
+def test_shared_memory_cannot_be_closed_under_an_array_that_does_not_hold_it(to, view):
+    shared = shared_memory.SharedMemory(create=True, size=64)
+    try:
+        a = view(np.ndarray((8,), "f8", buffer=shared.buf))
+        references = sys.getrefcount(a)
+        result = db.convert(a, to, copy=False)
+        assert sys.getrefcount(a) == references + 1
+        with pytest.raises(BufferError):
+            shared.close()
+        del result
+        db.collect()
+        assert sys.getrefcount(a) == references
+        del a
+        shared.close()
+    finally:
+        shared.unlink()
+
+
 @pytest.mark.parametrize("to", ["numpy", "torch", "array"])
 def test_shared_memory_cannot_be_closed_under_a_view(to):
     shared = shared_memory.SharedMemory(create=True, size=64)
