@@ -17,6 +17,7 @@ set(dlpack_bridge_core_headers
     element_types.hpp
     error.hpp
     exchange.hpp
+    extent_list.hpp
     layout.hpp
     managed_tensor.hpp
     negotiation.hpp
@@ -122,6 +123,7 @@ set(dlpack_bridge_python_sources
     array_export.cpp
     array_interface.cpp
     array_table.cpp
+    array_values.cpp
     buffer.cpp
     capsule.cpp
     describe.cpp
@@ -234,7 +236,9 @@ set(dlpack_bridge_torch_sources
 # dlpack_bridge/adapters/pybind11*
 set(dlpack_bridge_pybind11_headers
     pybind11.hpp
-    pybind11_loader.hpp)
+    pybind11_errors.hpp
+    pybind11_loader.hpp
+    pybind11_owner.hpp)
 
 # bindings/
 set(dlpack_bridge_bindings_sources
@@ -261,6 +265,7 @@ set(dlpack_bridge_test_stems
     element_types
     error
     exchange
+    extent_list
     host_memory
     layout
     managed_tensor

@@ -19,7 +19,7 @@ struct CUstream_st;  // `cudaStream_t` and `CUstream` are pointers to it
 namespace dlpack_bridge {
 
 /// Where an array was before it came into C++: its device and the number of its world (0: C++).
-struct array_origin {
+struct alignas(8) array_origin {  // whole words: moved in one go
   dlpack_bridge::device where;
   std::uint32_t world = 0;
 };
@@ -30,6 +30,27 @@ struct checked_view {
   shared_owner keep;  ///< keeps its memory alive
   stream_handle stream;
   array_origin origin;
+};
+
+/// A pointer that is null once it was moved from.
+template <class T>
+class moved_pointer {
+ public:
+  moved_pointer() noexcept = default;
+  explicit moved_pointer(T* at) noexcept : at_(at) {}
+  moved_pointer(const moved_pointer&) noexcept = default;
+  moved_pointer(moved_pointer&& other) noexcept : at_(std::exchange(other.at_, nullptr)) {}
+  moved_pointer& operator=(const moved_pointer&) noexcept = default;
+  moved_pointer& operator=(moved_pointer&& other) noexcept {
+    at_ = std::exchange(other.at_, nullptr);
+    return *this;
+  }
+  ~moved_pointer() = default;
+
+  T* get() const noexcept { return at_; }
+
+ private:
+  T* at_ = nullptr;
 };
 
 /// A type that std::mdspan, Kokkos::mdspan and cuda::std::mdspan are models of.
@@ -77,18 +98,18 @@ class array {
   /// What it holds, as plain data.
   static constexpr const array_form& form() noexcept { return form_of<T, Rank, Tags...>; }
 
-  /// No memory; every extent is 0.
+  /// No memory: no elements. So is an array that was moved from.
   array() noexcept = default;
 
   /// Takes an array that fits, or, with `converting`, one that can be converted. `t` is gone after a
   /// throw. Device memory keeps the stream it is ordered on.
-  /// @throws exchange_error with every mismatch
+  /// @throws exchange_error with every mismatch; `malformed` when `t` is empty
   explicit array(managed_tensor t) : array(from_fitting(fit(std::move(t), form()))) {}
 
   /// Precondition: `checked.view` fits the form.
   explicit array(checked_view&& checked)
-      : data_(static_cast<T*>(checked.view.data())), axes_(checked.view),
-        keep_(std::move(checked.keep)), stream_(checked.stream), device_(checked.view.device()),
+      : data_(static_cast<T*>(checked.view.data())), keep_(std::move(checked.keep)),
+        axes_(checked.view), stream_(checked.stream), device_(checked.view.device()),
         origin_(checked.origin) {}
 
   /// The same memory in a wider form: const elements, a dynamic rank, fewer demands.
@@ -99,14 +120,17 @@ class array {
       : array(checked_view{other.view(), other.keep_, other.stream_, other.origin_}) {}
 
   std::int32_t ndim() const noexcept { return static_cast<std::int32_t>(shape().size()); }
-  auto shape() const noexcept { return axes_.shape(); }
+  /// A temporary gives no view of itself, and no spans or iterators either: they would outlive it.
+  auto shape() const& noexcept { return axes_.shape(); }
+  void shape() const&& = delete;
   extent shape(int axis) const noexcept { return shape()[static_cast<std::size_t>(axis)]; }
   /// In elements.
-  auto strides() const noexcept { return axes_.strides(); }
+  auto strides() const& noexcept { return axes_.strides(); }
+  void strides() const&& = delete;
   extent stride(int axis) const noexcept { return strides()[static_cast<std::size_t>(axis)]; }
   /// Number of elements.
   extent size() const noexcept {
-    extent count = ndim() == 0 && data_ == nullptr ? 0 : 1;
+    extent count = data() == nullptr ? 0 : 1;
     for (const extent n : shape()) count *= n;
     return count;
   }
@@ -116,7 +140,7 @@ class array {
   }
 
   /// The first element. Memory of a device is for its kernels.
-  T* data() const noexcept { return data_; }
+  T* data() const noexcept { return data_.get(); }
   dlpack_bridge::device device() const noexcept { return device_; }
   /// The CUDA stream that the memory is ordered on: work put there comes after what has been written.
   /// Null for host memory.
@@ -129,7 +153,7 @@ class array {
 
   /// A borrowed look without the element type.
   tensor_view view() const& noexcept {
-    return tensor_view(const_cast<value_type*>(data_), shape().data(), strides().data(), ndim(),
+    return tensor_view(const_cast<value_type*>(data()), shape().data(), strides().data(), ndim(),
                        dtype_for<value_type>, device_, std::is_const_v<T>);
   }
   tensor_view view() const&& = delete;
@@ -142,7 +166,7 @@ class array {
     extent offset = 0;
     const extent* stride = strides().data();
     ((offset += static_cast<extent>(index) * *stride++), ...);
-    return data_[offset];
+    return data()[offset];
   }
   T& operator[](extent index) const noexcept
     requires(on_host && (static_rank == dynamic || static_rank == 1))
@@ -164,33 +188,38 @@ class array {
 
   /// All elements in one row.
   /// @throws std::logic_error the memory is not row-major and dense; with `c_contiguous` it is
-  std::span<T> span() const {
+  std::span<T> span() const& {
     if constexpr (tags.order != memory_order::c) {
       if (!is_c_contiguous()) throw std::logic_error("array: span() needs row-major, dense memory");
     }
-    return {data_, static_cast<std::size_t>(size())};
+    return {data(), static_cast<std::size_t>(size())};
   }
+  std::span<T> span() const&& = delete;
 
   /// The elements in row-major order: pointers with `c_contiguous`. Host memory only.
-  iterator begin() const noexcept
+  iterator begin() const& noexcept
     requires(on_host)
   {
     return iterator_at(0);
   }
-  iterator end() const noexcept
+  iterator end() const& noexcept
     requires(on_host)
   {
     return iterator_at(size());
   }
+  iterator begin() const&& = delete;
+  iterator end() const&& = delete;
 
   /// An mdspan of the same memory, which this array must outlive.
   /// @throws std::invalid_argument its static extents, its rank or its layout are not those of the array
   template <mdspan_like M>
     requires(std::is_convertible_v<T*, typename M::data_handle_type> &&
              (static_rank == dynamic || M::rank() == static_cast<std::size_t>(static_rank)))
-  operator M() const {
-    return M(data_, mapping<M>(std::make_index_sequence<M::rank()>()));
+  operator M() const& {
+    return M(data(), mapping<M>(std::make_index_sequence<M::rank()>()));
   }
+  template <mdspan_like M>
+  operator M() const&& = delete;
 
  private:
   static checked_view from_fitting(managed_tensor t) {
@@ -202,8 +231,8 @@ class array {
   }
 
   iterator iterator_at(extent position) const noexcept {
-    if constexpr (tags.order == memory_order::c) return data_ + position;
-    else return iterator(data_, shape(), strides(), position);
+    if constexpr (tags.order == memory_order::c) return data() + position;
+    else return iterator(data(), shape(), strides(), position);
   }
 
   // Each library has an array type of its own for extents and strides: both are named as they are used.
@@ -242,18 +271,19 @@ class array {
     throw std::invalid_argument("array: the mdspan has another rank, extent or layout");
   }
 
-  T* data_ = nullptr;
+  moved_pointer<T> data_;
+  shared_owner keep_;  // beside `data_`: both are moved in one go
   array_axes<static_rank> axes_;
-  shared_owner keep_;
   stream_handle stream_;
   dlpack_bridge::device device_{on_host ? kDLCPU : kDLCUDA};
   array_origin origin_;
 };
 
 /// Shares the memory of an array as a managed tensor: read-only when its elements are const.
-/// @throws std::bad_alloc
+/// @throws std::bad_alloc; exchange_error `malformed`: no memory, and a shape that has elements
 template <class T, int Rank, class... Tags>
 managed_tensor share(const array<T, Rank, Tags...>& x) {
+  if (x.data() == nullptr) detail::check_no_elements(x.shape());
   managed_tensor shared = managed_tensor::wrap(x.view(), owner::of(x.owner()));
   shared.set_origin(x.origin().world);
   shared.set_stream(x.stream_number());

@@ -30,6 +30,8 @@ inline void copy_axes(const tensor_view& view, extent* to_shape, extent* to_stri
 /// 1 and of empty arrays are rewritten, as everywhere in the hub.
 template <int Rank>
 class array_axes {
+  static constexpr auto rank = static_cast<std::size_t>(Rank);
+
  public:
   constexpr array_axes() noexcept = default;
   /// Precondition: the view has `Rank` axes.
@@ -37,12 +39,12 @@ class array_axes {
     copy_axes(view, shape_.data(), strides_.data());
   }
 
-  std::span<const extent, Rank> shape() const noexcept { return shape_; }
-  std::span<const extent, Rank> strides() const noexcept { return strides_; }
+  std::span<const extent, rank> shape() const noexcept { return shape_; }
+  std::span<const extent, rank> strides() const noexcept { return strides_; }
 
  private:
-  std::array<extent, Rank> shape_{};
-  std::array<extent, Rank> strides_{};
+  std::array<extent, rank> shape_{};
+  std::array<extent, rank> strides_{};
 };
 
 /// The same for a rank that is known at run time: without an allocation up to four axes.

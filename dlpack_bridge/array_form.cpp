@@ -86,6 +86,13 @@ void add_shape_mismatches(std::vector<reason>& all, const array_form& form, cons
   }
 }
 
+[[noreturn]] void refuse_empty(const array_form& form) {
+  const reason why_not{why::malformed, "the managed tensor is empty"};
+  std::string text = expected(std::string(form.name), "no array");
+  text.append("\n  - ").append(to_string(why_not.code)).append(": ").append(why_not.message);
+  throw exchange_error(text, {why_not});
+}
+
 }  // namespace
 
 bool axes_fit(const array_form& form, const description& s) noexcept {
@@ -118,6 +125,7 @@ std::string mismatch_text(const array_form& form, std::string_view what, const d
 }
 
 managed_tensor fit(managed_tensor t, const array_form& form) {
+  if (!t) refuse_empty(form);
   const requirements wanted = requirements_of(form, true);
   const capabilities holds = capabilities_of(form);
   description source = describe(t);

@@ -98,13 +98,22 @@ std::string mismatch_text(const array_form& form, std::string_view what, const d
 
 /// Makes a managed tensor fit a form: as it is, or converted where the form says so. `t` is gone
 /// after a throw.
-/// @throws exchange_error with every mismatch
+/// @throws exchange_error with every mismatch; `malformed` when `t` is empty
 managed_tensor fit(managed_tensor t, const array_form& form);
+
+/// Whether rank and extents of every array of `from` are among those of `to`.
+constexpr bool is_wider_shape(const array_form& to, const array_form& from) noexcept {
+  if (to.rank != dynamic && to.rank != from.rank) return false;
+  for (std::size_t i = 0; i < to.extents.size(); ++i) {
+    if (to.extents[i] == dynamic) continue;
+    if (from.extents.empty() || from.extents[i] != to.extents[i]) return false;
+  }
+  return true;
+}
 
 /// Whether every array of `from` is one of `to`, constness aside.
 constexpr bool is_wider(const array_form& to, const array_form& from) noexcept {
-  return (to.rank == dynamic || to.rank == from.rank) && to.extents.empty() &&
-         (to.order == memory_order::any || to.order == from.order) &&
+  return is_wider_shape(to, from) && (to.order == memory_order::any || to.order == from.order) &&
          (to.place == memory_place::any || to.place == from.place);
 }
 

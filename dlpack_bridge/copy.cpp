@@ -253,6 +253,13 @@ bool is_readable_here(const tensor_view& view) noexcept {
   return kind == memory_kind::host || kind == memory_kind::managed;
 }
 
+// What is written to an element twice would depend on the order. Strides in elements will do: two of
+// them meet in a byte where they are the same.
+bool overlaps_itself(const tensor_view& view) noexcept {
+  if (facts_of(view.shape().data(), view.strides(), view.ndim()).nested) return false;
+  return dlpack_bridge::overlaps_itself(view.shape(), view.strides(), 1) != answer::no;
+}
+
 }  // namespace
 
 bool can_copy(dtype from, dtype to) noexcept {
@@ -271,6 +278,10 @@ void copy(const tensor_view& from, const tensor_view& to) {
     throw std::invalid_argument("copy needs two arrays of one shape");
   }
   if (to.read_only()) throw std::invalid_argument("the destination of a copy is read-only");
+  if (overlaps_itself(to)) {
+    throw std::invalid_argument(
+        "elements of the destination of a copy share memory with each other");
+  }
   for (const tensor_view* view : {&from, &to}) {
     if (!is_readable_here(*view)) {
       throw std::invalid_argument("copy needs host memory, not " + view->device().name());

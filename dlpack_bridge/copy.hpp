@@ -33,8 +33,9 @@ bool can_copy(dtype from, dtype to) noexcept;
 /// ml_dtypes does): round to nearest even, no double rounding, complex to real drops the imaginary
 /// part, anything to bool is `!= 0` (NaN is true).
 ///
-/// Float to integer where C++ leaves the result open is what NumPy gives on x86-64, for every
-/// processor, length and layout. The value is truncated to int32 when the target has 8 or 16 bits or
+/// Float to integer where C++ leaves the result open is what NumPy gives on x86-64, here on every
+/// processor and for every length and layout (NumPy's own uint32 depends on them: what a single
+/// element gives there is the rule here). The value is truncated to int32 when the target has 8 or 16 bits or
 /// is int32, else to int64; NaN and what does not fit there become the smallest int32 or int64; the
 /// result wraps to the target. uint64 takes values from 2^63 to 2^64 as they are, larger ones give 0.
 /// From float8, as in ml_dtypes, NaN gives 0 and infinities give the limits of the target.
@@ -47,7 +48,8 @@ void copy(const extent* shape, std::int32_t ndim, const strided_memory& from,
           const strided_memory& to, element_change change = {});
 
 /// The same for two views of equal shape on the host. Throws `std::invalid_argument` when shapes
-/// differ, the pair cannot be converted, memory is not on the host, or `to` is read-only.
+/// differ, the pair cannot be converted, memory is not on the host, `to` is read-only, or elements of
+/// `to` share memory with each other.
 void copy(const tensor_view& from, const tensor_view& to);
 
 }  // namespace dlpack_bridge

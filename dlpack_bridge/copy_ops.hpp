@@ -73,8 +73,7 @@ DLPACK_BRIDGE_EACH_ELEMENT inline To truncated(From x) {
   return fits ? whole : std::numeric_limits<To>::min();
 }
 
-/// Float to integer by the rule of `copy` (copy.hpp). For uint32 the results of NumPy depend on the
-/// length of the array; these are those of short ones.
+/// Float to integer by the rule of `copy` (copy.hpp).
 template <class From, class To>
 struct to_integer : operation<From, To> {
   static constexpr bool through_int64 =

@@ -11,6 +11,18 @@
 
 namespace dlpack_bridge {
 
+/// The element types the hub knows, numbered so that a set of them is one machine word.
+// clang-format off
+enum class dtype_id : std::uint8_t {
+  boolean, int8, int16, int32, int64, uint8, uint16, uint32, uint64,
+  float16, float32, float64, bfloat16, complex32, complex64, complex128,
+  float8_e3m4, float8_e4m3, float8_e4m3b11fnuz, float8_e4m3fn, float8_e4m3fnuz,
+  float8_e5m2, float8_e5m2fnuz, float8_e8m0fnu,
+  float6_e2m3fn, float6_e3m2fn, float4_e2m1fn, float4_e2m1fn_x2,
+  unknown,
+};
+// clang-format on
+
 /// An element type as DLPack writes it: code, bits, lanes. Any value is representable; `id()` says
 /// whether the hub knows it.
 struct dtype {
@@ -50,18 +62,6 @@ inline constexpr dtype float16{kDLFloat, 16}, float32{kDLFloat, 32}, float64{kDL
 inline constexpr dtype bfloat16{kDLBfloat, 16};
 inline constexpr dtype complex32{kDLComplex, 32}, complex64{kDLComplex, 64},
     complex128{kDLComplex, 128};
-
-/// The element types the hub knows, numbered so that a set of them is one machine word.
-// clang-format off
-enum class dtype_id : std::uint8_t {
-  boolean, int8, int16, int32, int64, uint8, uint16, uint32, uint64,
-  float16, float32, float64, bfloat16, complex32, complex64, complex128,
-  float8_e3m4, float8_e4m3, float8_e4m3b11fnuz, float8_e4m3fn, float8_e4m3fnuz,
-  float8_e5m2, float8_e5m2fnuz, float8_e8m0fnu,
-  float6_e2m3fn, float6_e3m2fn, float4_e2m1fn, float4_e2m1fn_x2,
-  unknown,
-};
-// clang-format on
 
 inline constexpr int known_dtypes = static_cast<int>(dtype_id::unknown);
 

@@ -20,6 +20,49 @@ bool may_share(device a, device b) noexcept {
          (managed && needs_cuda(a.type) && needs_cuda(b.type));
 }
 
+// What no array can meet is a mistake of the caller.
+void check(const requirements& wanted) {
+  if (wanted.alignment < 1 || !std::has_single_bit(static_cast<std::uint64_t>(wanted.alignment))) {
+    throw std::invalid_argument("exchange: alignment is not a power of two");
+  }
+  if (wanted.bits && wanted.dtype) {
+    throw std::invalid_argument("exchange: bits is an element type already, dtype is another");
+  }
+}
+
+std::uintptr_t address_of(const description& d) noexcept {
+  return reinterpret_cast<std::uintptr_t>(d.view.data()) + d.view.byte_offset();
+}
+
+/// The bytes of an array as a layout. Packed elements have no bytes of their own: they count as all from
+/// the first to the last, which is exact when they are dense.
+class touched_bytes {
+ public:
+  explicit touched_bytes(const description& d)
+      : strides_(d), layout_{address_of(d), d.view.shape(), strides_.get(), d.itemsize} {
+    if (!d.view.dtype().is_packed()) return;
+    __extension__ using wide = __int128;
+    exact_ = d.layout.c_contiguous;
+    const byte_span elements =
+        span_of(d.view.shape(), d.view.strides(), 1).value_or(byte_span{0, INT64_MAX});
+    const wide bits = d.view.dtype().element_bits();
+    const auto low = static_cast<std::int64_t>((elements.low * bits) >> 3);
+    length_ = static_cast<std::int64_t>((elements.high * bits + 7) >> 3) - low;
+    layout_ = {address_of(d) + static_cast<std::uintptr_t>(low), {&length_, 1}, nullptr, 1};
+  }
+  touched_bytes(const touched_bytes&) = delete;
+  touched_bytes& operator=(const touched_bytes&) = delete;
+
+  const address_layout& layout() const noexcept { return layout_; }
+  bool exact() const noexcept { return exact_; }
+
+ private:
+  detail::byte_strides_of strides_;
+  extent length_ = 0;
+  address_layout layout_;
+  bool exact_ = true;
+};
+
 }  // namespace
 
 // Asks about the axes that move the address only: more than these cannot be longer than 1.
@@ -75,12 +118,13 @@ void find_facts(description& d, const requirements& wanted) noexcept {
   if (from_cuda) look(from, d.streams.producer);
 }
 
-managed_tensor make_tensor(const extent_list& shape, dtype type, device where, stream_handle stream,
+managed_tensor make_tensor(const extent_list& sizes, dtype type, device where, stream_handle stream,
                            std::int64_t alignment) {
-  if (where.type == kDLCPU) return make_tensor(shape, type, alignment);
+  if (where.type == kDLCPU) return make_tensor(sizes, type, alignment);
   if (!needs_cuda(where.type) && where.type != kDLCUDAHost) {
     throw std::invalid_argument("make_tensor: no memory on device " + where.name());
   }
+  const std::span<const extent> shape = sizes;
   const std::optional<std::int64_t> count = element_count(shape);
   const auto unit = static_cast<std::uint64_t>(alignment);
   if (!count || *count > INT64_MAX / std::max<std::int64_t>(type.itemsize(), 1) || alignment < 1 ||
@@ -108,15 +152,14 @@ managed_tensor make_tensor(const extent_list& shape, dtype type, device where, s
 
 answer share_memory(const description& a, const description& b) {
   if (!may_share(a.view.device(), b.view.device())) return answer::no;
-  const detail::byte_strides_of a_strides(a), b_strides(b);
-  const auto layout_of = [](const description& d, const detail::byte_strides_of& strides) {
-    return address_layout{reinterpret_cast<std::uintptr_t>(d.view.data()) + d.view.byte_offset(),
-                          d.view.shape(), strides.get(), d.itemsize};
-  };
-  return share_memory(layout_of(a, a_strides), layout_of(b, b_strides));
+  const touched_bytes first(a), second(b);
+  const answer found = share_memory(first.layout(), second.layout());
+  if (found != answer::yes || (first.exact() && second.exact())) return found;
+  return address_of(a) == address_of(b) ? answer::yes : answer::unknown;  // the first elements
 }
 
 managed_tensor exchange(managed_tensor t, const requirements& wanted, const capabilities& target) {
+  check(wanted);
   if (!t) return t;
   description source = describe(t);
   find_facts(source, wanted);
@@ -130,7 +173,8 @@ managed_tensor exchange(managed_tensor t, const requirements& wanted, const capa
   const bool as_it_is = !decided.copies_here && !lent && decided.dtype == view.dtype() &&
                         decided.device == view.device() && decided.read_only == view.read_only();
   if (as_it_is) return t;
-  // Whether the result is read-only was decided, and its view says it.
+  // Whether the result is read-only was decided, and its view says it. A copy made here is the caller's
+  // own array like any other: IS_COPIED is what a producer says of an array that it keeps.
   const std::uint64_t flags =
       decided.copies_here ? 0 : t.flags() & ~std::uint64_t{DLPACK_FLAG_BITMASK_READ_ONLY};
   const std::uint32_t origin = decided.copies_here ? 0 : t.origin();
@@ -138,7 +182,7 @@ managed_tensor exchange(managed_tensor t, const requirements& wanted, const capa
   std::vector<extent> room(static_cast<std::size_t>(view.ndim()));
   owner keep = owner::of_managed(std::move(t).release());
   handed_over out = hand_over(source, decided, keep, {}, room.data());
-  managed_tensor result = managed_tensor::wrap(out.view, std::move(out.keep), out.flags | flags);
+  managed_tensor result = managed_tensor::wrap(out.view, std::move(out.keep), flags);
   result.set_origin(origin);
   result.set_stream(out.stream.known() ? out.stream : carried);
   return result;

@@ -11,6 +11,8 @@ namespace dlpack_bridge {
 description describe(const tensor_view& view) noexcept;
 /// Describes what C++ owns: its flags and its stream as well.
 description describe(const managed_tensor& t) noexcept;
+/// A description borrows: one of a temporary would be left with nothing.
+description describe(const managed_tensor&&) = delete;
 
 /// Whether two indices of a description reach a common byte, or nobody can tell: for layouts that are
 /// not nested.
@@ -96,6 +98,7 @@ answer share_memory(const description& a, const description& b);
 /// Drives the whole road for an array that C++ owns: decides, then shares or copies. `t` is gone
 /// after a throw.
 /// @throws exchange_error with every blocker
+/// @throws std::invalid_argument an alignment that is no power of two; `bits` and a dtype together
 managed_tensor exchange(managed_tensor t, const requirements& wanted = {},
                         const capabilities& target = capabilities_of(framework::cpp));
 

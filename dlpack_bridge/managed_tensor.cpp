@@ -5,6 +5,9 @@
 #include <cstddef>
 #include <cstdlib>
 #include <new>
+#include <optional>
+#include <stdexcept>
+#include <string>
 
 #include <dlpack_bridge/array_axes.hpp>
 #include <dlpack_bridge/error.hpp>
@@ -74,14 +77,10 @@ bool is_block(const DLManagedTensorVersioned* tensor) noexcept {
   return tensor->deleter == delete_versioned;
 }
 
-[[noreturn]] void throw_malformed(defect found) {
-  const std::string text = std::string("the array is malformed: ") + to_string(found);
-  throw exchange_error(text, {{reason_code::malformed, text}});
-}
-
 // Wraps a foreign struct that cannot be passed on as it is. `keep` already owns it.
 managed_tensor adopt_rewrapped(const DLTensor& tensor, owner keep, std::uint64_t flags) {
-  if (const defect found = validate(tensor); found != defect::none) throw_malformed(found);
+  if (const defect found = validate(tensor); found != defect::none)
+    detail::refuse_malformed(to_string(found));
   return managed_tensor::wrap(tensor_view(tensor), std::move(keep), flags);
 }
 
@@ -97,6 +96,7 @@ managed_tensor& managed_tensor::operator=(managed_tensor&& other) noexcept {
 }
 
 managed_tensor managed_tensor::adopt(DLManagedTensorVersioned* raw) {
+  if (raw == nullptr) detail::refuse_malformed("there is no managed tensor");
   if (is_block(raw)) return managed_tensor(raw);
   owner keep = owner::of_managed(raw);
   if (!is_readable(raw->version)) throw version_error(raw->version);
@@ -104,6 +104,7 @@ managed_tensor managed_tensor::adopt(DLManagedTensorVersioned* raw) {
 }
 
 managed_tensor managed_tensor::adopt(DLManagedTensor* raw) {
+  if (raw == nullptr) detail::refuse_malformed("there is no managed tensor");
   if (raw->deleter == delete_legacy) {
     return managed_tensor(&static_cast<block*>(raw->manager_ctx)->versioned);
   }
@@ -121,7 +122,7 @@ DLManagedTensorVersioned* managed_tensor::release() && noexcept {
   return std::exchange(tensor_, nullptr);
 }
 
-DLManagedTensor* managed_tensor::release_legacy() && {
+DLManagedTensor* managed_tensor::release_legacy() && noexcept {
   if (tensor_ == nullptr) return nullptr;
   auto* made = static_cast<block*>(std::exchange(tensor_, nullptr)->manager_ctx);
   DLManagedTensor& managed = made->legacy.managed;  // whose tensor is there
@@ -138,12 +139,47 @@ void managed_tensor::reset() noexcept {
   if (DLManagedTensorVersioned* dying = std::exchange(tensor_, nullptr)) dying->deleter(dying);
 }
 
-managed_tensor make_tensor(const extent_list& shape, dtype type, std::int64_t alignment) {
+void detail::refuse_malformed(const char* what) {
+  const std::string text = std::string("the array is malformed: ") + what;
+  throw exchange_error(text, {{reason_code::malformed, text}});
+}
+
+void detail::check_no_elements(std::span<const extent> shape) {
+  const bool empty = std::ranges::find(shape, 0) != shape.end();
+  if (!empty) refuse_malformed(to_string(defect::null_data));
+}
+
+void detail::check_element_count(std::span<const extent> shape, std::size_t count) {
+  const std::optional<std::int64_t> wanted = element_count(shape);
+  if (!wanted || std::cmp_not_equal(*wanted, count)) {
+    throw std::invalid_argument("share: the shape does not hold as many elements as the vector");
+  }
+}
+
+managed_tensor detail::share_kept(void* data, std::span<const extent> shape,
+                                  std::span<const extent> strides, dtype type, owner keep,
+                                  device where, bool read_only) {
+  if (!strides.empty() && strides.size() != shape.size()) {
+    throw std::invalid_argument("share: strides and shape differ in length");
+  }
+  const auto ndim = static_cast<std::int32_t>(shape.size());
+  const extent* const steps = strides.empty() ? nullptr : strides.data();
+  const DLTensor checked{
+      data, where, ndim, type, const_cast<extent*>(shape.data()), const_cast<extent*>(steps), 0};
+  if (const defect found = validate(checked); found != defect::none) {
+    throw std::invalid_argument(std::string("share: ") + to_string(found));
+  }
+  return managed_tensor::wrap(tensor_view(data, shape.data(), steps, ndim, type, where, read_only),
+                              std::move(keep));
+}
+
+managed_tensor make_tensor(const extent_list& sizes, dtype type, std::int64_t alignment) {
+  const std::span<const extent> shape = sizes;
   // Empty arrays are held to the size of their other axes, as `validate` does.
   const std::optional<std::int64_t> count = element_count(shape);
   std::int64_t bits = type.element_bits();
   bool fits = count.has_value();
-  for (const extent n : std::span<const extent>(shape)) {
+  for (const extent n : shape) {
     fits = fits && (n == 0 || !__builtin_mul_overflow(bits, n, &bits));
   }
   if (!fits || bits > INT64_MAX / 2) {

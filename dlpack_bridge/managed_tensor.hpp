@@ -1,52 +1,21 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <initializer_list>
-#include <limits>
 #include <memory>
 #include <span>
-#include <stdexcept>
-#include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <dlpack_bridge/counters.hpp>
 #include <dlpack_bridge/element_types.hpp>
+#include <dlpack_bridge/extent_list.hpp>
 #include <dlpack_bridge/owner.hpp>
 #include <dlpack_bridge/stream_handle.hpp>
 #include <dlpack_bridge/tensor_view.hpp>
 
 namespace dlpack_bridge {
-
-/// An extent or stride given by a caller: any integer type, checked for range.
-class checked_extent {
- public:
-  template <std::integral Integer>
-  constexpr checked_extent(Integer value) : value_(static_cast<extent>(value)) {
-    if (!std::in_range<extent>(value)) throw std::out_of_range("an extent leaves 63 bits");
-  }
-  constexpr operator extent() const noexcept { return value_; }
-
- private:
-  extent value_;
-};
-
-/// Shape or strides in a call: `{rows, 3}`, or any span of extents.
-class extent_list {
- public:
-  extent_list() = default;
-  extent_list(std::initializer_list<checked_extent> values)
-      : values_(values.begin(), values.end()) {}
-  extent_list(std::span<const extent> values) : values_(values.begin(), values.end()) {}
-
-  operator std::span<const extent>() const noexcept { return values_; }
-  std::size_t size() const noexcept { return values_.size(); }
-  bool empty() const noexcept { return values_.empty(); }
-  const extent* data() const noexcept { return values_.data(); }
-
- private:
-  std::vector<extent> values_;
-};
 
 /// The owner of an array in DLPack's own form. Move-only; drops the array exactly once, on any
 /// thread. Everything that passes through the hub is one of these.
@@ -65,7 +34,7 @@ class managed_tensor {
   /// any other field. Missing strides are completed in a block of the hub, never in the producer's.
   /// After a throw the producer's deleter has run.
   /// @throws version_error another major version
-  /// @throws exchange_error `malformed`: what `validate` finds
+  /// @throws exchange_error `malformed`: what `validate` finds; no struct at all
   static managed_tensor adopt(DLManagedTensorVersioned* raw);
   /// The same for a struct of DLPack 0.x, which has no flags: taken as writable.
   static managed_tensor adopt(DLManagedTensor* raw);
@@ -80,7 +49,7 @@ class managed_tensor {
   DLManagedTensorVersioned* release() && noexcept;
   /// The same as DLPack 0.x, which cannot say read-only: the caller has made sure that the consumer
   /// does not write.
-  DLManagedTensor* release_legacy() &&;
+  DLManagedTensor* release_legacy() && noexcept;
 
   tensor_view view() const& noexcept;
   tensor_view view() const&& = delete;
@@ -118,49 +87,82 @@ inline constexpr std::int64_t default_alignment = 64;
 
 /// Uninitialised host memory of its own: one allocation for struct, shape, strides and elements.
 /// `alignment` is a power of two.
-/// @throws std::bad_alloc, std::invalid_argument (an impossible shape or alignment)
+/// @throws std::bad_alloc, std::invalid_argument (an impossible shape or alignment), std::out_of_range
+/// (an extent leaves 63 bits)
 managed_tensor make_tensor(const extent_list& shape, dtype type,
                            std::int64_t alignment = default_alignment);
 
+/// Where shared memory begins: any pointer. What is reached through a pointer to const is read-only.
+class memory_start {
+ public:
+  template <class T>
+  constexpr memory_start(T* data) noexcept
+      : data_(const_cast<std::remove_cv_t<T>*>(data)), read_only_(std::is_const_v<T>) {}
+  constexpr memory_start(std::nullptr_t) noexcept {}
+
+  constexpr void* data() const noexcept { return data_; }
+  constexpr bool read_only() const noexcept { return read_only_; }
+
+ private:
+  void* data_ = nullptr;
+  bool read_only_ = false;
+};
+
+namespace detail {
+
+managed_tensor share_kept(void* data, std::span<const extent> shape,
+                          std::span<const extent> strides, dtype type, owner keep, device where,
+                          bool read_only);
+/// @throws std::invalid_argument
+void check_element_count(std::span<const extent> shape, std::size_t count);
+/// @throws exchange_error `malformed`: the shape has elements, although there is no memory
+void check_no_elements(std::span<const extent> shape);
+/// @throws exchange_error `malformed`
+[[noreturn]] void refuse_malformed(const char* what);
+
+}  // namespace detail
+
 /// Shares memory with an owner: a shared_ptr, a moved container, any object that is destroyed, or
 /// any callable that is called when the last user is gone. There is no overload without an owner.
-/// `strides` in elements, empty for row-major. After a throw the owner is gone.
+/// `strides` in elements, empty for row-major. Read-only when `read_only` says so or `data` points to
+/// const. After a throw the owner is gone.
 /// @throws std::invalid_argument what `validate` finds; strides of another length than the shape
+/// @throws std::out_of_range an extent or stride leaves 63 bits
 template <class Owner>
-managed_tensor share(const void* data, const extent_list& shape, const extent_list& strides,
+managed_tensor share(memory_start data, const extent_list& shape, const extent_list& strides,
                      dtype type, Owner&& keep, device where = {}, bool read_only = false) {
   owner kept = owner::of(std::forward<Owner>(keep));
-  if (!strides.empty() && strides.size() != shape.size()) {
-    throw std::invalid_argument("share: strides and shape differ in length");
-  }
-  const tensor_view view(const_cast<void*>(data), shape.data(),
-                         strides.empty() ? nullptr : strides.data(),
-                         static_cast<std::int32_t>(shape.size()), type, where, read_only);
-  const DLTensor checked{const_cast<void*>(data),
-                         where,
-                         view.ndim(),
-                         type,
-                         const_cast<extent*>(shape.data()),
-                         const_cast<extent*>(view.strides()),
-                         0};
-  if (const defect found = validate(checked); found != defect::none) {
-    throw std::invalid_argument(std::string("share: ") + to_string(found));
-  }
-  return managed_tensor::wrap(view, std::move(kept));
+  return detail::share_kept(data.data(), shape, strides, type, std::move(kept), where,
+                            read_only || data.read_only());
 }
 
-/// Shares a vector without a copy; it dies with the array. One axis unless `shape` says otherwise.
+/// The same for row-major elements on the CPU whose type the pointer tells.
+template <class T, class Owner>
+managed_tensor share(T* data, const extent_list& shape, Owner&& keep) {
+  return share(data, shape, {}, dtype_for<std::remove_cv_t<T>>, std::forward<Owner>(keep));
+}
+
+/// Shares a vector without a copy, as one axis; it dies with the array. After a throw its elements
+/// are gone.
 template <class T>
   requires(!std::is_same_v<T, bool>)
-managed_tensor share(std::vector<T>&& elements, const extent_list& shape = {}) {
-  auto kept = std::make_unique<std::vector<T>>(std::move(elements));
-  const extent_list whole = shape.empty() ? extent_list{kept->size()} : shape;
-  const std::optional<std::int64_t> count = element_count(whole);
-  if (!count || *count != static_cast<std::int64_t>(kept->size())) {
-    throw std::invalid_argument("share: the shape does not hold as many elements as the vector");
-  }
-  T* const data = kept->data();
-  return share(data, whole, {}, dtype_for<T>, std::move(kept));
+managed_tensor share(std::vector<T>&& elements) {
+  T* const data = elements.data();
+  const extent shape[] = {static_cast<extent>(elements.size())};
+  owner kept = owner::of(std::move(elements));
+  return detail::share_kept(data, shape, {}, dtype_for<T>, std::move(kept), {}, false);
+}
+
+/// The same in any shape that holds as many elements: `{}` for a single one without axes.
+/// @throws std::invalid_argument another number of elements; what `share` throws
+template <class T>
+  requires(!std::is_same_v<T, bool>)
+managed_tensor share(std::vector<T>&& elements, const extent_list& shape) {
+  T* const data = elements.data();
+  const std::size_t count = elements.size();
+  owner kept = owner::of(std::move(elements));
+  detail::check_element_count(shape, count);
+  return detail::share_kept(data, shape, {}, dtype_for<T>, std::move(kept), {}, false);
 }
 
 }  // namespace dlpack_bridge

@@ -27,17 +27,17 @@ enum class readonly_policy : std::uint8_t {
 
 /// What the caller asks for. The default asks for nothing in particular.
 struct requirements {
-  std::optional<dlpack_bridge::dtype> dtype;    ///< element type of the result
-  bool bits = false;                            ///< the unsigned integers of the same width
-  std::optional<dlpack_bridge::device> device;  ///< where the result must live
+  std::optional<dlpack_bridge::dtype> dtype{};  ///< element type of the result
+  bool bits = false;  ///< the unsigned integers of the same width; not beside `dtype`
+  std::optional<dlpack_bridge::device> device{};  ///< where the result must live
   copy_policy copy = copy_policy::if_needed;
   bool detach = false;  ///< share the values of a tensor that requires grad
   readonly_policy readonly = readonly_policy::copy;
   bool c_order = false;        ///< the result must be C-contiguous
-  std::int64_t alignment = 1;  ///< multiple that the first element's address must have
-  stream_handle stream;        ///< where the caller will use the result; unknown: not said
+  std::int64_t alignment = 1;  ///< a power of two: the first element's address is a multiple of it
+  stream_handle stream{};      ///< where the caller will use the result; unknown: not said
   /// A number that is none of CUDA's streams; the largest or smallest for one beyond 64 bits.
-  std::optional<std::int64_t> refused_stream;
+  std::optional<std::int64_t> refused_stream{};
   bool complete = false;  ///< the result must be complete on return: its user knows no stream
   /// What keeps the stream alive, as `python/` knows it (opaque here).
   const void* stream_object = nullptr;

@@ -9,6 +9,11 @@
 
 namespace dlpack_bridge {
 
+/// How a value of a type is kept that must not be called, or not be destroyed on every thread: specialise
+/// it with `static owner keep(const T&)`, as the adapter of pybind11 does for Python objects.
+template <class T>
+struct keeper {};
+
 /// Keeps the memory of an array alive: one object and the function that lets it go. Move-only;
 /// the function runs exactly once, on whichever thread drops the owner, and must not throw.
 class owner {
@@ -27,24 +32,20 @@ class owner {
     std::swap(release_, taken.release_);
     return *this;
   }
-  ~owner() { reset(); }
+  ~owner() {
+    if (release_ != nullptr) release_(object_);
+  }
 
   /// Owns any value by moving it to the heap: a container, a shared_ptr, ... A callable is called
   /// when the owner dies, then destroyed; also when there is no memory to keep it.
   template <class T>
   static owner of(T&& value) {
     using value_type = std::remove_cvref_t<T>;
-    std::unique_ptr<value_type> kept;
-    try {
-      kept = std::make_unique<value_type>(std::forward<T>(value));
-    } catch (...) {
-      if constexpr (std::is_invocable_v<T&>) value();
-      throw;
+    if constexpr (requires { keeper<value_type>::keep(value); }) {
+      return keeper<value_type>::keep(value);
+    } else {
+      return on_heap<value_type>(std::forward<T>(value));
     }
-    return owner(kept.release(), [](void* object) noexcept {
-      const std::unique_ptr<value_type> dying(static_cast<value_type*>(object));
-      if constexpr (std::is_invocable_v<value_type&>) (*dying)();
-    });
   }
 
   /// Owns a managed tensor: its deleter runs, if it has one (NULL is legal).
@@ -76,6 +77,22 @@ class owner {
   }
 
  private:
+  template <class Value, class T>
+  static owner on_heap(T&& value) {
+    std::unique_ptr<Value> kept;
+    try {
+      kept = std::make_unique<Value>(std::forward<T>(value));
+    } catch (...) {
+      if constexpr (std::is_invocable_v<T&>) value();
+      else if constexpr (!std::is_reference_v<T>) const Value dying(std::forward<T>(value));
+      throw;
+    }
+    return owner(kept.release(), [](void* object) noexcept {
+      const std::unique_ptr<Value> dying(static_cast<Value*>(object));
+      if constexpr (std::is_invocable_v<Value&>) (*dying)();
+    });
+  }
+
   void* object_ = nullptr;
   release_function release_ = nullptr;
 };

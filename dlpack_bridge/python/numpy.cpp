@@ -63,7 +63,7 @@ bool describe_ndarray(inbound& in, const requirements&) {
 
 // Whose memory an array made of a buffer uses: the object at the end of the arrays that it views. Null
 // where NumPy allocated it.
-PyObject* buffer_behind(PyObject* array) noexcept {
+[[gnu::noinline]] PyObject* buffer_behind(PyObject* array) noexcept {
   PyObject* base = PyArray_BASE(reinterpret_cast<PyArrayObject*>(array));
   while (base != nullptr && PyArray_Check(base)) {
     base = PyArray_BASE(reinterpret_cast<PyArrayObject*>(base));
@@ -88,8 +88,11 @@ PyObject* buffer_behind(PyObject* array) noexcept {
 }
 
 owner take_ndarray(inbound& in) {
+  if (PyArray_BASE(reinterpret_cast<PyArrayObject*>(in.object)) == nullptr) [[likely]] {
+    return own_object(in.object);
+  }
   PyObject* const buffer = buffer_behind(in.object);
-  return buffer == nullptr ? take_object(in) : keep_with_buffer(in.object, buffer);
+  return buffer == nullptr ? own_object(in.object) : keep_with_buffer(in.object, buffer);
 }
 
 // A scalar is an immutable value: it travels as a 0-d read-only array that NumPy makes of it.

@@ -1,8 +1,9 @@
-# cmake -DCOMPILER= -DINCLUDES= -DSOURCE= -DEXPECTED= -P compile.cmake
+# cmake -DCOMPILER= -DINCLUDES= [-DFLAGS=] -DSOURCE= -DEXPECTED= -P compile.cmake
 # SOURCE compiles; or, where EXPECTED is given, does not, with one error that matches it.
 list(TRANSFORM INCLUDES PREPEND -I)
 execute_process(
-  COMMAND ${CMAKE_COMMAND} -E env LC_ALL=C ${COMPILER} -std=c++20 -fsyntax-only ${INCLUDES} ${SOURCE}
+  COMMAND ${CMAKE_COMMAND} -E env LC_ALL=C ${COMPILER} -std=c++20 -fsyntax-only ${FLAGS} ${INCLUDES}
+          ${SOURCE}
   RESULT_VARIABLE failed OUTPUT_VARIABLE output ERROR_VARIABLE output)
 
 if(EXPECTED STREQUAL "")

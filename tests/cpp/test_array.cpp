@@ -79,7 +79,8 @@ static_assert(std::is_copy_constructible_v<array<float>>);
 static_assert(std::is_nothrow_move_constructible_v<array<float, 2>>);
 static_assert(std::is_same_v<decltype(std::declval<const array<float>&>()(0)), float&>);
 static_assert(std::is_same_v<decltype(std::declval<array<const float>&>()(0)), const float&>);
-static_assert(std::is_same_v<decltype(array<const float, 2>().span()), std::span<const float>>);
+static_assert(std::is_same_v<decltype(std::declval<const array<const float, 2>&>().span()),
+                             std::span<const float>>);
 static_assert(std::forward_iterator<array<float, 3>::iterator>);
 static_assert(std::contiguous_iterator<array<float, 3, c_contiguous>::iterator>);
 static_assert(std::ranges::forward_range<array<const double>>);
@@ -91,6 +92,33 @@ static_assert(!std::is_convertible_v<array<float, 2>, array<float, 2, c_contiguo
 static_assert(!std::is_convertible_v<array<float, 2, on_cuda>, array<float, 2>>);
 static_assert(std::is_convertible_v<array<float, 2, on_cuda>, array<float, 2, on_any>>);
 static_assert(!std::is_convertible_v<array<float>, array<double>>);
+
+template <extent... Extents>
+using sized = array<float, dynamic, shape<Extents...>>;
+static_assert(std::is_convertible_v<sized<2, 3>, array<const float, dynamic, shape<2, 3>>>);
+static_assert(std::is_convertible_v<sized<2, 3>, sized<dynamic, 3>>);
+static_assert(std::is_convertible_v<sized<dynamic, 3>, sized<dynamic, dynamic>>);
+static_assert(std::is_convertible_v<array<float, dynamic, shape<2, 3>, c_contiguous>, sized<2, 3>>);
+static_assert(std::is_convertible_v<sized<2, 3>, array<float, 2>>);
+static_assert(std::is_convertible_v<array<float, 2>, sized<dynamic, dynamic>>);
+static_assert(!std::is_convertible_v<sized<dynamic, 3>, sized<2, 3>>);
+static_assert(!std::is_convertible_v<sized<2, 3>, sized<2, 4>>);
+static_assert(!std::is_convertible_v<sized<2, 3>, sized<2>>);
+static_assert(!std::is_convertible_v<sized<2, 3>, sized<2, 3, 1>>);
+static_assert(!std::is_convertible_v<array<float, 2>, sized<dynamic, 3>>);
+static_assert(!std::is_convertible_v<array<float>, sized<dynamic, dynamic>>);
+
+// What borrows from an array needs one that stays.
+template <class Array>
+concept gives_views = requires(Array&& a) { std::forward<Array>(a).view(); } ||
+                      requires(Array&& a) { std::forward<Array>(a).span(); } ||
+                      requires(Array&& a) { std::forward<Array>(a).shape(); } ||
+                      requires(Array&& a) { std::forward<Array>(a).strides(); } ||
+                      requires(Array&& a) { std::forward<Array>(a).begin(); } ||
+                      requires(Array&& a) { std::forward<Array>(a).end(); };
+static_assert(gives_views<array<float, 1>&> && gives_views<const array<float, 1>&>);
+static_assert(!gives_views<array<float, 1>> && !gives_views<const array<float, 1>>);
+static_assert(!gives_views<array<float, 1, c_contiguous>>);
 
 template <class Array>
 concept reads_elements = requires(const Array& a) { a(0); };
@@ -185,9 +213,10 @@ TEST_CASE("a span needs dense memory") {
   const array<float, 2, c_contiguous> rows(counted(2, 3));
   CHECK(rows.span().size() == 6);
   CHECK(rows.span().data() == rows.data());
-  CHECK(array<float, 2>(counted(2, 3)).span().size() == 6);
-  CHECK_THROWS_AS((array<float, 2>(column_major()).span()), std::logic_error);
-  CHECK((array<float, 2>(counted(0, 3)).span().empty()));
+  const array<float, 2> dense(counted(2, 3)), columns(column_major()), none(counted(0, 3));
+  CHECK(dense.span().size() == 6);
+  CHECK_THROWS_AS(columns.span(), std::logic_error);
+  CHECK(none.span().empty());
 }
 
 TEST_CASE("elements can be written through a const array, not through const elements") {
@@ -219,7 +248,51 @@ TEST_CASE("an array without memory is empty") {
   CHECK(array<float>().empty());
   CHECK((array<float, 0>().empty()));
   CHECK((array<float, 2>().empty()));
-  CHECK((array<float, 2>().begin() == array<float, 2>().end()));
+  const array<float, 2> none;
+  CHECK(none.begin() == none.end());
+}
+
+TEST_CASE("an array that was moved from is empty") {
+  const auto check_empty_after_move = []<class Array>(Array x) {
+    const Array taken = std::move(x);
+    CHECK(x.size() == 0);  // NOLINT: what a moved array says is part of the test
+    CHECK(x.empty());
+    CHECK(x.data() == nullptr);
+    CHECK(x.begin() == x.end());
+    CHECK(taken.size() == 6);
+    Array other;
+    other = taken;
+    Array last;
+    last = std::move(other);
+    CHECK(other.empty());
+    CHECK(last.data() == taken.data());
+  };
+  check_empty_after_move(array<float>(counted(2, 3)));
+  check_empty_after_move(array<float, 2>(counted(2, 3)));
+  check_empty_after_move(array<float, 2, c_contiguous>(counted(2, 3)));
+}
+
+TEST_CASE("there is no array in an empty managed tensor") {
+  CHECK(refused_for<array<float>>(managed_tensor(), reason_code::malformed));
+  CHECK(refused_for<array<const float, 2, converting>>(managed_tensor(), reason_code::malformed));
+}
+
+TEST_CASE("an array without memory is shared where its shape has no elements") {
+  const auto is_malformed = [](const auto& x) {
+    try {
+      const managed_tensor t = share(x);
+    } catch (const exchange_error& error) {
+      return error.blockers().size() == 1 && error.blockers()[0].code == reason_code::malformed;
+    }
+    return false;
+  };
+  CHECK(is_malformed(array<float>()));
+  CHECK(is_malformed(array<const float, 0>()));
+  array<float, 2> moved(counted(2, 3));
+  const array<float, 2> taken = std::move(moved);
+  CHECK(is_malformed(moved));  // NOLINT: what a moved array says is part of the test
+  const managed_tensor empty = share(array<float, 2>());
+  CHECK(empty.view().size() == 0);
 }
 
 TEST_CASE("more axes than fit inline are kept as well") {
@@ -364,10 +437,13 @@ constexpr std::size_t any = small_mdspan::dynamic_extent;
 template <class T, class Layout, std::size_t... Extents>
 using matrix = small_mdspan::mdspan<T, small_mdspan::extents<int, Extents...>, Layout>;
 
-static_assert(std::is_convertible_v<array<float, 2>, matrix<const float, layout_stride, any, any>>);
 static_assert(
-    !std::is_convertible_v<array<const float, 2>, matrix<float, layout_stride, any, any>>);
-static_assert(!std::is_convertible_v<array<float, 3>, matrix<float, layout_stride, any, any>>);
+    std::is_convertible_v<const array<float, 2>&, matrix<const float, layout_stride, any, any>>);
+static_assert(
+    !std::is_convertible_v<const array<const float, 2>&, matrix<float, layout_stride, any, any>>);
+static_assert(
+    !std::is_convertible_v<const array<float, 3>&, matrix<float, layout_stride, any, any>>);
+static_assert(!std::is_convertible_v<array<float, 2>, matrix<float, layout_stride, any, any>>);
 
 TEST_CASE("an mdspan sees the same elements") {
   const array<float, 2> columns(column_major());

@@ -932,3 +932,17 @@ TEST_CASE("views that cannot be copied are refused", "[copy]") {
   refused(from, tensor_view(out, shape, nullptr, 2, float32, device(kDLCUDA)));
   refused(tensor_view(in, shape, nullptr, 2, float32, device(kDLMetal)), from);
 }
+
+TEST_CASE("a destination whose elements share memory is refused, a source is not", "[copy]") {
+  float in[6] = {1, 2, 3, 4, 5, 6}, out[6] = {};
+  const extent shape[] = {2, 3}, repeated[] = {0, 1}, sliding[] = {1, 1}, backward[] = {-3, -1};
+  const tensor_view from(in, shape, nullptr, 2, float32);
+  for (const extent* strides : {repeated, sliding}) {
+    CHECK_THROWS_AS(copy(from, tensor_view(out, shape, strides, 2, float32)),
+                    std::invalid_argument);
+    CHECK_NOTHROW(copy(tensor_view(in, shape, strides, 2, float32),
+                       tensor_view(out, shape, nullptr, 2, float32)));
+  }
+  copy(from, tensor_view(out + 5, shape, backward, 2, float32));
+  CHECK(std::equal(out, out + 6, std::begin({6.F, 5.F, 4.F, 3.F, 2.F, 1.F})));
+}

@@ -15,6 +15,7 @@
 #include "failing_allocations.hpp"
 #include "foreign_tensor.hpp"
 #include "printing.hpp"
+#include <dlpack_bridge/array.hpp>
 #include <dlpack_bridge/exchange.hpp>
 
 using namespace dlpack_bridge;
@@ -241,20 +242,30 @@ TEST_CASE("what the producer copied is passed on with its mark", "[exchange]") {
 
 // ---- Copying.
 
-TEST_CASE("a copy is fresh, dense, writable and marked", "[exchange]") {
+TEST_CASE("a copy is fresh, dense, writable and the caller's own", "[exchange]") {
   counted_rows rows;
   const std::int64_t live = live_managed_tensors();
   const managed_tensor copy =
       exchange(rows.shared({3, 4}, {1, 3}, float32, {}, true), {.copy = copy_policy::always});
   CHECK(rows.released == 1);  // a copy does not keep its source
   CHECK(live_managed_tensors() == live + 1);
-  CHECK(copy.is_copied());
+  CHECK_FALSE(copy.is_copied());
   CHECK_FALSE(copy.read_only());
   CHECK(copy.view().is_c_contiguous());
   CHECK(copy.view().strides()[0] == 4);
   CHECK(elements<float>(copy.view()) == std::vector<float>{0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11});
   static_cast<float*>(copy.view().data())[0] = 99;
   CHECK(rows.values[0] == 0);
+}
+
+TEST_CASE("a copy is shared and written like any other array", "[exchange]") {
+  counted_rows rows;
+  managed_tensor copy = exchange(rows.shared(), {.dtype = float64});
+  const void* data = copy.view().data();
+  const managed_tensor same = exchange(std::move(copy), {.copy = copy_policy::never});
+  CHECK(same.view().data() == data);
+  const array<double> typed(exchange(rows.shared(), {.dtype = float64}));
+  CHECK(typed.data() != nullptr);
 }
 
 TEST_CASE("a copy starts at a multiple of what was asked for", "[exchange]") {
@@ -285,14 +296,13 @@ TEST_CASE("an unaligned array is copied to an aligned place", "[exchange]") {
   const std::int32_t values[] = {7, -8, 9};
   std::memcpy(bytes + 1, values, sizeof values);
   const managed_tensor copy = exchange(share(bytes + 1, {3}, {}, int32, std::make_shared<int>(0)));
-  CHECK(copy.is_copied());
+  CHECK(copy.view().data() != bytes + 1);
   CHECK(elements<std::int32_t>(copy.view()) == std::vector<std::int32_t>{7, -8, 9});
 }
 
 TEST_CASE("a copy of no elements is an array of no elements", "[exchange]") {
   counted_rows rows;
   const managed_tensor copy = exchange(rows.shared({0, 3}), {.copy = copy_policy::always});
-  CHECK(copy.is_copied());
   CHECK(copy.view().size() == 0);
   CHECK(copy.view().shape(1) == 3);
 }
@@ -479,6 +489,18 @@ TEST_CASE("a refused exchange names all blockers, and the source is gone", "[exc
   }
   CHECK(rows.released == 1);
   CHECK(live_managed_tensors() == live - 1);
+}
+
+TEST_CASE("requirements that no array can meet are invalid arguments, and the source is gone",
+          "[exchange][error]") {
+  counted_rows rows;
+  int refused = 0;
+  for (const std::int64_t alignment : {3, 48, 0, -8}) {
+    CHECK_THROWS_AS(exchange(rows.shared(), {.alignment = alignment}), std::invalid_argument);
+    CHECK(rows.released == ++refused);
+  }
+  CHECK_THROWS_AS(exchange(rows.shared(), {.dtype = float64, .bits = true}), std::invalid_argument);
+  CHECK(rows.released == ++refused);
 }
 
 TEST_CASE("copy=never refuses what would be copied", "[exchange][error]") {
@@ -670,6 +692,25 @@ TEST_CASE("two arrays share memory when they have a byte in common", "[exchange]
   CHECK(together(second, middle) == answer::yes);
   CHECK(together(even, odd) == answer::no);
   CHECK(together(even, first) == answer::yes);
+}
+
+TEST_CASE("packed elements lie on the bytes that hold them", "[exchange]") {
+  std::uint8_t bytes[8] = {};
+  const extent shape[] = {4}, one[] = {1}, backward[] = {-2};
+  const dtype four(kDLFloat4_e2m1fn, 4);
+  const tensor_view dense(bytes + 2, shape, nullptr, 1, four);
+  const tensor_view sparse(bytes + 4, shape, backward, 1, four);
+  const auto shares = [&](const tensor_view& packed, int byte) {
+    return share_memory(describe(packed),
+                        describe(tensor_view(bytes + byte, one, nullptr, 1, uint8)));
+  };
+  const answer of_dense[] = {answer::no, answer::no, answer::yes, answer::yes, answer::no};
+  for (int i = 0; i < 5; ++i) CHECK(shares(dense, i) == of_dense[i]);
+  CHECK(shares(sparse, 0) == answer::no);
+  CHECK(shares(sparse, 2) ==
+        answer::unknown);  // how elements lie that are not dense is nobody's rule
+  CHECK(shares(sparse, 4) == answer::yes);
+  CHECK(shares(sparse, 5) == answer::no);
 }
 
 TEST_CASE("arrays on different devices share nothing, host memory is one", "[exchange]") {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -255,6 +256,17 @@ TEMPLATE_TEST_CASE("a producer may have no deleter", "[managed_tensor]", DLManag
   CHECK_THROWS_AS(managed_tensor::adopt(raw), exchange_error);
   CHECK(heard.count == 0);
   delete static_cast<foreign_tensor<TestType>*>(raw->manager_ctx);
+}
+
+TEMPLATE_TEST_CASE("nothing to adopt is malformed", "[managed_tensor][error]",
+                   DLManagedTensorVersioned, DLManagedTensor) {
+  try {
+    const managed_tensor t = managed_tensor::adopt(static_cast<TestType*>(nullptr));
+    FAIL_CHECK("adopted");
+  } catch (const exchange_error& error) {
+    REQUIRE(error.blockers().size() == 1);
+    CHECK(error.blockers()[0].code == reason_code::malformed);
+  }
 }
 
 TEST_CASE("another major version is refused before any other field is read",
@@ -577,6 +589,34 @@ TEST_CASE("an owner is called once, whichever allocation of share fails",
     if (!happened) break;
   }
 }
+
+TEST_CASE("what was moved into a share is gone, whichever allocation fails",
+          "[managed_tensor][error]") {
+  float element = 0;
+  const extent_list six = {6}, one = {1}, none;
+  const auto fails = [](int number, const auto& make) {
+    try {
+      const allocations::failure no_memory(number);
+      const managed_tensor t = make();
+      return no_memory.happened();
+    } catch (const std::bad_alloc&) {
+      return true;
+    }
+  };
+  for (int number = 0;; ++number) {
+    REQUIRE(number < 100);
+    std::vector<float> values(6), shaped(6);
+    auto object = std::make_unique<float>(0.0F);
+    bool happened = fails(number, [&] { return share(std::move(values)); });
+    happened |= fails(number, [&] { return share(std::move(shaped), six); });
+    happened |=
+        fails(number, [&] { return share(&element, one, none, float32, std::move(object)); });
+    CHECK(values.empty());
+    CHECK(shaped.empty());
+    CHECK(object == nullptr);
+    if (!happened) break;
+  }
+}
 #endif
 
 // ---- Making.
@@ -705,6 +745,42 @@ TEST_CASE("an owner is gone after a failed share", "[managed_tensor][error]") {
   CHECK(watched.expired());
 }
 
+TEST_CASE("an owner is gone when a list of extents is what fails", "[managed_tensor][error]") {
+  float element = 0;
+  int released = 0;
+  const auto release = [&released] { ++released; };
+  CHECK_THROWS_AS(share(&element, {UINT64_MAX}, {}, float32, release), std::out_of_range);
+  CHECK(released == 1);
+  CHECK_THROWS_AS(share(&element, {1}, {UINT64_MAX}, float32, release), std::out_of_range);
+  CHECK(released == 2);
+  CHECK_THROWS_AS(share(&element, {UINT64_MAX}, release), std::out_of_range);
+  CHECK(released == 3);
+}
+
+TEST_CASE("what is reached through a pointer to const is read-only", "[managed_tensor]") {
+  const auto numbers = std::make_shared<const std::vector<float>>(6, 1.0F);
+  CHECK(share(numbers->data(), {6}, {}, float32, numbers).read_only());
+  CHECK(share(numbers->data(), {6}, numbers).read_only());
+  const void* const plain = numbers->data();
+  CHECK(share(plain, {6}, {}, float32, numbers).read_only());
+  float element = 0;
+  void* const writable = &element;
+  CHECK_FALSE(share(writable, {1}, {}, float32, [] {}).read_only());
+  CHECK_FALSE(share(nullptr, {0}, {}, float32, [] {}).read_only());
+}
+
+TEST_CASE("a pointer tells the element type", "[managed_tensor]") {
+  auto table = std::make_shared<std::vector<double>>(6);
+  const std::size_t count = 2;
+  const managed_tensor t = share(table->data(), {count, 3}, table);
+  CHECK(t.view().data() == table->data());
+  CHECK(shape_of(t.view()) == extents{2, 3});
+  CHECK(strides_of(t.view()) == extents{3, 1});
+  CHECK(t.view().dtype() == float64);
+  CHECK_FALSE(t.read_only());
+  CHECK(table.use_count() == 2);
+}
+
 TEST_CASE("a shape that no array has cannot be shared", "[managed_tensor][error]") {
   constexpr extent most = std::numeric_limits<extent>::max();
   float element = 0;
@@ -733,6 +809,15 @@ TEST_CASE("a vector takes another shape of as many elements", "[managed_tensor]"
   CHECK(t.view().dtype() == int64);
 }
 
+TEST_CASE("a vector of one element may be a scalar", "[managed_tensor]") {
+  const managed_tensor t = share(std::vector<float>{7}, {});
+  CHECK(t.view().ndim() == 0);
+  CHECK(*static_cast<const float*>(t.view().data()) == 7);
+  const managed_tensor same = share(std::vector<float>{7}, std::array<extent, 0>());
+  CHECK(same.view().ndim() == 0);
+  CHECK_THROWS_AS(share(std::vector<float>{7, 8}, {}), std::invalid_argument);
+}
+
 TEST_CASE("an empty vector is an empty array", "[managed_tensor]") {
   CHECK(share(std::vector<float>()).get()->dl_tensor.shape[0] == 0);
   const managed_tensor t = share(std::vector<float>(), {0, 4});
@@ -759,32 +844,4 @@ TEST_CASE("C++ numbers have their element type", "[managed_tensor]") {
   CHECK(dtype_for<std::uint64_t> == uint64);
   CHECK(dtype_for<float> == float32);
   CHECK(dtype_for<double> == float64);
-}
-
-// ---- Extents.
-
-TEST_CASE("an extent is made of any integer that fits", "[managed_tensor]") {
-  CHECK(checked_extent(3) == 3);
-  CHECK(checked_extent(std::int8_t{-5}) == -5);
-  CHECK(checked_extent(std::size_t{7}) == 7);
-  CHECK(checked_extent(INT64_MAX) == INT64_MAX);
-  CHECK(checked_extent(INT64_MIN) == INT64_MIN);
-  CHECK(checked_extent(std::uint64_t{INT64_MAX}) == INT64_MAX);
-}
-
-TEST_CASE("an extent that leaves 63 bits is out of range", "[managed_tensor][error]") {
-  CHECK_THROWS_AS(checked_extent(std::uint64_t{1} << 63), std::out_of_range);
-  CHECK_THROWS_AS(checked_extent(std::numeric_limits<std::size_t>::max()), std::out_of_range);
-  CHECK_THROWS_AS(make_tensor({std::size_t(-1)}, float32), std::out_of_range);
-}
-
-TEST_CASE("a list of extents mixes integer types and takes spans", "[managed_tensor]") {
-  const extent_list mixed = {std::size_t{2}, 3, std::uint8_t{4}};
-  CHECK(mixed.size() == 3);
-  CHECK(mixed.data()[2] == 4);
-  const extents values = {5, 6};
-  const extent_list copied = std::span<const extent>(values);
-  CHECK(copied.data() != values.data());
-  CHECK(std::ranges::equal(std::span<const extent>(copied), values));
-  CHECK(extent_list().empty());
 }

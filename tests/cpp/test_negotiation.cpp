@@ -338,7 +338,11 @@ TEST_CASE("copy=never turns reasons into blockers and nothing else", "[negotiati
     const setup s = changed(r.apply);
     if (s.wanted.copy != copy_policy::if_needed) continue;
     const decision d = s.decided(copy_policy::never);
-    CHECK(d.blockers == (r.blockers | r.reasons));
+    // Whoever mends the reasons for a copy meets readonly="error" next.
+    const bool met_next = s.wanted.readonly == readonly_policy::error && s.read_only &&
+                          !s.target.read_only && !s.target.immutable && !r.reasons.empty();
+    CHECK(d.blockers ==
+          (r.blockers | r.reasons | (met_next ? reason_set(why::readonly) : reason_set())));
     CHECK(d.reasons == r.reasons);
     CHECK(d.only_copy_forbidden == (expected_action(r) == action::copy));
     CHECK((d.action == action::share) == (expected_action(r) == action::share));
@@ -729,8 +733,8 @@ TEST_CASE("identity has no reasons, and no blockers but a stream that it cannot 
           "[negotiation][property]") {
   check_everywhere([](const setup& s, const decision& d) {
     if (!d.identity) return true;
-    const bool on_device = s.source.has_device && needs_cuda(s.where.type);
-    const bool no_stream = s.wanted.refused_stream.has_value() && on_device;
+    const bool has_streams = s.source.has_device && !is_host_memory(s.where.type);
+    const bool no_stream = has_streams && missing_stream(s.wanted, s.where.type).has_value();
     return d.blockers == (no_stream ? reason_set(why::stream) : reason_set()) &&
            (d.action == action::refuse) == no_stream && d.reasons.empty() &&
            s.source.same_framework && s.wanted.copy != copy_policy::always;
@@ -879,7 +883,7 @@ const words_row words[] = {
      {"torch", "axis 1"},
      [](setup& s) { s.to(framework::torch), s.strides = {3, -1}; }},
     {why::negative_stride,
-     {"jax", "axis 0"},
+     {"jax", "axes 0, 1"},
      [](setup& s) { s.to(framework::jax), s.strides = {-3, -1}; }},
     {why::layout, {"jax", "dense"}, [](setup& s) { s.to(framework::jax), s.strides = {1, 4}; }},
     {why::layout,
@@ -1054,4 +1058,23 @@ TEST_CASE("a refusal names the source, the target and every blocker", "[negotiat
     CHECK(text.find("\n  - " + std::string(to_string(r.code)) + ": " + r.message) !=
           std::string::npos);
   }
+}
+
+TEST_CASE("a stream is missing where the device has none of that number", "[negotiation][stream]") {
+  const auto missing = [](DLDeviceType where, std::int64_t number) {
+    requirements r;
+    if (const auto read = stream_handle::from_protocol(kDLCUDA, number)) r.stream = *read;
+    else r.refused_stream = number;
+    return missing_stream(r, where);
+  };
+  CHECK_FALSE(missing_stream({}, kDLMetal));
+  for (const DLDeviceType where : {kDLCUDA, kDLCUDAManaged, kDLCPU, kDLCUDAHost}) {
+    for (const std::int64_t number : {-1, 1, 2, 77}) CHECK_FALSE(missing(where, number));
+    for (const std::int64_t number : {-2, 0}) CHECK(missing(where, number) == number);
+  }
+  for (const std::int64_t number : {-1, 0, 77}) CHECK_FALSE(missing(kDLROCM, number));
+  for (const std::int64_t number : {-2, 1, 2}) CHECK(missing(kDLROCM, number) == number);
+  CHECK(missing_stream({.refused_stream = INT64_MAX}, kDLROCM) == INT64_MAX);
+  CHECK_FALSE(missing(kDLMetal, -1));
+  for (const std::int64_t number : {0, 1, 2, 77}) CHECK(missing(kDLOneAPI, number) == number);
 }

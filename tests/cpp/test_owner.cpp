@@ -32,7 +32,19 @@ struct mourned {
   int* destroyed;
 };
 
+/// May be called, and must not be.
+struct reluctant {
+  int* calls;
+  int* kept;
+  void operator()() const { ++*calls; }
+};
+
 }  // namespace
+
+template <>
+struct dlpack_bridge::keeper<reluctant> {
+  static owner keep(const reluctant& object) { return counting(*object.kept); }
+};
 
 static_assert(!std::is_copy_constructible_v<owner>);
 static_assert(!std::is_copy_assignable_v<owner>);
@@ -47,6 +59,15 @@ TEST_CASE("a new owner owns nothing", "[owner]") {
   const owner none;
   CHECK_FALSE(none);
   CHECK(none.get() == nullptr);
+}
+
+TEST_CASE("a type may say how it is kept", "[owner]") {
+  int calls = 0, released = 0;
+  owner::of(reluctant{&calls, &released});
+  const reluctant lvalue{&calls, &released};
+  owner::of(lvalue);
+  CHECK(calls == 0);
+  CHECK(released == 2);
 }
 
 TEST_CASE("an owner releases its object once, when it dies", "[owner]") {

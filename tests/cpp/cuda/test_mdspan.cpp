@@ -31,14 +31,15 @@ using matrix = grid<float, layout_stride, any, any>;
 using const_matrix = grid<const float, layout_stride, any, any>;
 
 static_assert(mdspan_like<matrix>);
-static_assert(std::is_convertible_v<array<float, 2>, matrix>);
-static_assert(std::is_convertible_v<array<float, 2, on_cuda>, matrix>);
-static_assert(std::is_convertible_v<array<float>, matrix>);
-static_assert(std::is_convertible_v<array<float, 2>, const_matrix>);
-static_assert(std::is_convertible_v<array<const float, 2>, const_matrix>);
-static_assert(!std::is_convertible_v<array<const float, 2>, matrix>);
-static_assert(!std::is_convertible_v<array<double, 2>, matrix>);
-static_assert(!std::is_convertible_v<array<float, 3>, matrix>);
+static_assert(std::is_convertible_v<array<float, 2>&, matrix>);
+static_assert(!std::is_convertible_v<array<float, 2>, matrix>);  // of a temporary: it would dangle
+static_assert(std::is_convertible_v<array<float, 2, on_cuda>&, matrix>);
+static_assert(std::is_convertible_v<array<float>&, matrix>);
+static_assert(std::is_convertible_v<array<float, 2>&, const_matrix>);
+static_assert(std::is_convertible_v<array<const float, 2>&, const_matrix>);
+static_assert(!std::is_convertible_v<array<const float, 2>&, matrix>);
+static_assert(!std::is_convertible_v<array<double, 2>&, matrix>);
+static_assert(!std::is_convertible_v<array<float, 3>&, matrix>);
 
 /// 0 1 2 / 3 4 5 in memory.
 managed_tensor rows() { return share(std::vector<float>{0, 1, 2, 3, 4, 5}, {2, 3}); }

@@ -1,0 +1,5 @@
+#include <dlpack_bridge/managed_tensor.hpp>
+
+using namespace dlpack_bridge;
+
+managed_tensor use() { return make_tensor({1, 'c'}, float32); }
