@@ -14,7 +14,9 @@
 
 #include <pybind11/pybind11.h>
 
+#include <dlpack_bridge/adapters/pybind11_errors.hpp>
 #include <dlpack_bridge/adapters/pybind11_loader.hpp>
+#include <dlpack_bridge/adapters/pybind11_owner.hpp>
 #include <dlpack_bridge/array.hpp>
 #include <dlpack_bridge/python/argument.hpp>
 #include <dlpack_bridge/python/result.hpp>
@@ -33,8 +35,10 @@ struct result_like {
   array_origin origin;
 };
 
-// What can be given as a result: a managed tensor, an array, a vector.
-inline managed_tensor result_of(managed_tensor t) { return t; }
+// What can be given as a result: a managed tensor, an array, a vector. One that is not moved in keeps
+// what it has: tensors and arrays share their memory with the result, the elements of a vector are copied.
+inline managed_tensor result_of(managed_tensor&& t) { return std::move(t); }
+inline managed_tensor result_of(managed_tensor& t) { return python::second_of(t); }
 template <class T, int Rank, class... Tags>
 managed_tensor result_of(const array<T, Rank, Tags...>& x) {
   return share(x);
@@ -42,6 +46,10 @@ managed_tensor result_of(const array<T, Rank, Tags...>& x) {
 template <class T>
 managed_tensor result_of(std::vector<T>&& elements) {
   return share(std::move(elements));
+}
+template <class T>
+managed_tensor result_of(const std::vector<T>& elements) {
+  return share(std::vector<T>(elements));
 }
 
 template <class Result>
@@ -91,6 +99,7 @@ class type_caster<dlpack_bridge::array<T, Rank, Tags...>>
 
  public:
   type_caster() noexcept {}  // not "= default": pybind11 would have all of it set to zero first
+  type_caster(type_caster&&) noexcept = default;
 
   // Valid in a stub, and readable in help(): typing.Annotated[typing.Any, "array[float32, 2]"].
   static constexpr auto name = const_name("typing.Annotated[typing.Any, \"") +
@@ -103,9 +112,14 @@ class type_caster<dlpack_bridge::array<T, Rank, Tags...>>
   }
 
   bool load(handle source, bool convert) {
-    if (parameter().take(source.ptr(), convert, *this, build, this)) return true;
-    if (PyErr_Occurred() != nullptr) throw error_already_set();
-    return false;
+    if (!take(source, convert)) {
+      if (mismatch_list* told = mismatch_list::listening()) {
+        told->add(source, parameter().mismatch(source.ptr(), convert));
+      }
+      return false;
+    }
+    own();
+    return true;
   }
 
   static handle cast(const type& x, return_value_policy, handle) {
@@ -117,6 +131,14 @@ class type_caster<dlpack_bridge::array<T, Rank, Tags...>>
   operator type*() { return &*value_; }
   operator type&() { return *value_; }
   operator type&&() && { return std::move(*value_); }
+
+ protected:
+  /// `load` for an object that is alive until the function has returned.
+  bool take(handle source, bool convert) {
+    if (parameter().take(source.ptr(), convert, *this, build, this)) return true;
+    if (PyErr_Occurred() != nullptr) throw error_already_set();
+    return false;
+  }
 
  private:
   static void build(void* place, dlpack_bridge::checked_view&& taken) {

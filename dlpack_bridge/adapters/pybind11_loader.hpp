@@ -5,8 +5,11 @@
 // pybind11 has no hook there, so its argument loader is specialised for these functions: it loads as
 // before, and when the last attempt of a call has failed it raises the TypeError itself.
 
+#include <array>
+#include <cstddef>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include <pybind11/pybind11.h>
 
@@ -19,6 +22,15 @@ inline constexpr bool is_array = false;
 template <class T, int Rank, class... Tags>
 inline constexpr bool is_array<array<T, Rank, Tags...>> = true;
 
+/// Whether a type is an array, or a container, an optional or a variant of some.
+template <class T>
+inline constexpr bool has_arrays = is_array<T>;
+template <template <class...> class C, class... Parts>
+inline constexpr bool has_arrays<C<Parts...>> =
+    (has_arrays<pybind11::detail::intrinsic_t<Parts>> || ...);
+template <class T, std::size_t Size>
+inline constexpr bool has_arrays<std::array<T, Size>> = has_arrays<T>;
+
 }  // namespace dlpack_bridge
 
 PYBIND11_NAMESPACE_BEGIN(PYBIND11_NAMESPACE)
@@ -26,16 +38,27 @@ PYBIND11_NAMESPACE_BEGIN(detail)
 
 static_assert(PYBIND11_VERSION_MAJOR >= 3, "dlpack_bridge's casters need pybind11 3");
 
-/// Stands for an array argument in pybind11's own loader, which takes it for any other argument.
 template <class Argument>
-struct array_argument {};
+inline constexpr bool is_array_argument = dlpack_bridge::is_array<intrinsic_t<Argument>>;
 template <class Argument>
-using carried_argument = std::conditional_t<dlpack_bridge::is_array<intrinsic_t<Argument>>,
-                                            array_argument<Argument>, Argument>;
+inline constexpr bool has_arrays =
+    dlpack_bridge::has_arrays<intrinsic_t<Argument>> && !is_pyobject<intrinsic_t<Argument>>::value;
 
+/// Stands for an argument with arrays in pybind11's own loader, which takes it for any other argument.
+template <class Argument, bool IsArray = is_array_argument<Argument>>
+struct carried_array {};
 template <class Argument>
-class type_caster<array_argument<Argument>> : public make_caster<Argument> {
+using carried_argument =
+    std::conditional_t<has_arrays<Argument>, carried_array<Argument>, Argument>;
+
+template <class Argument, bool IsArray>
+class type_caster<carried_array<Argument, IsArray>> : public make_caster<Argument> {
  public:
+  bool load(handle source, bool convert) {
+    if constexpr (IsArray) return make_caster<Argument>::take(source, convert);
+    else return make_caster<Argument>::load(source, convert);
+  }
+
   template <class>
   using cast_op_type =
       typename make_caster<Argument>::template cast_op_type<std::add_rvalue_reference_t<Argument>>;
@@ -100,6 +123,35 @@ inline std::string argument_label(const function_record& func, std::size_t index
   return "argument " + std::to_string(func.is_method ? index : index + 1);
 }
 
+/// What is wrong with the arrays in an argument that is loaded while this listens: in this thread.
+class mismatch_list {
+ public:
+  explicit mismatch_list(handle argument) noexcept : argument_(argument), outer_(listening()) {
+    listening() = this;
+  }
+  mismatch_list(const mismatch_list&) = delete;
+  mismatch_list& operator=(const mismatch_list&) = delete;
+  ~mismatch_list() { listening() = outer_; }
+
+  static mismatch_list*& listening() noexcept {
+    static thread_local mismatch_list* current = nullptr;
+    return current;
+  }
+
+  void add(handle found, const std::string& what) {
+    if (PyErr_Occurred() != nullptr) throw error_already_set();
+    const std::string where = found.is(argument_) ? "" : "an item: ";
+    if (what.empty() || (!told_.empty() && told_.back() == where + what)) return;
+    told_.push_back(where + what);
+  }
+  const std::vector<std::string>& told() const noexcept { return told_; }
+
+ private:
+  handle argument_;
+  mismatch_list* outer_;
+  std::vector<std::string> told_;
+};
+
 inline void append_indented(std::string& text, const std::string& label, const std::string& what) {
   text += "\n  " + label + ": ";
   for (const char c : what) {
@@ -109,7 +161,7 @@ inline void append_indented(std::string& text, const std::string& label, const s
 }
 
 template <typename... Args>
-  requires(dlpack_bridge::is_array<intrinsic_t<Args>> || ...)
+  requires(has_arrays<Args> || ...)
 class argument_loader<Args...> : public argument_loader<carried_argument<Args>...> {
  public:
   bool load_args(function_call& call) {
@@ -142,11 +194,18 @@ class argument_loader<Args...> : public argument_loader<carried_argument<Args>..
 
   template <class Argument>
   static void add_mismatch(std::string& text, const function_call& call, std::size_t index) {
-    if constexpr (dlpack_bridge::is_array<intrinsic_t<Argument>>) {
+    if constexpr (is_array_argument<Argument>) {
       const std::string wrong = make_caster<Argument>::parameter().mismatch(
           call.args[index].ptr(), call.args_convert[index]);
       if (PyErr_Occurred() != nullptr) throw error_already_set();
       if (!wrong.empty()) append_indented(text, argument_label(call.func, index), wrong);
+    } else if constexpr (has_arrays<Argument>) {
+      // Only its own caster knows what is in it: it is loaded once more, and those of the arrays tell.
+      mismatch_list found(call.args[index]);
+      if (make_caster<Argument>().load(call.args[index], call.args_convert[index])) return;
+      for (const std::string& wrong : found.told()) {
+        append_indented(text, argument_label(call.func, index), wrong);
+      }
     }
   }
 };

@@ -83,6 +83,10 @@ shared_owner argument_loan::hold(owner keep) {
   return keep_.second();
 }
 
+void argument_loan::own() noexcept {
+  if (PyObject* const object = std::exchange(object_, nullptr)) keep_.fill(own_object(object));
+}
+
 void argument_loan::settle() noexcept {
   if (unseen_.known()) order_default_stream(where_, unseen_);
   if (object_ == nullptr) return;

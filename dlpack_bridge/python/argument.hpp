@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 
 #include <dlpack_bridge/array.hpp>
 #include <dlpack_bridge/python/object.hpp>
@@ -12,10 +13,14 @@ namespace dlpack_bridge::python {
 /// and dropped with the GIL; dropped after the argument itself.
 ///
 /// The caller keeps the objects that it passes alive until the function has returned. So an argument
-/// takes no reference of its own; one that outlives the call gets it then.
+/// takes no reference of its own; one that outlives the call gets it then. An item of a sequence may be
+/// gone sooner, and what is cast in a function's body lives as long as it is used: both call `own`.
 class argument_loan {
  public:
   argument_loan() noexcept = default;
+  argument_loan(argument_loan&& other) noexcept
+      : keep_(std::move(other.keep_)), object_(std::exchange(other.object_, nullptr)),
+        where_(other.where_), unseen_(std::exchange(other.unseen_, {})) {}
   argument_loan(const argument_loan&) = delete;
   argument_loan& operator=(const argument_loan&) = delete;
   ~argument_loan() {
@@ -27,6 +32,8 @@ class argument_loan {
   /// The argument lives as long as `keep`. The loan's own copy makes sure that a function without the
   /// GIL is not the one that drops it.
   shared_owner hold(owner keep);
+  /// From now on the argument keeps its object alive itself.
+  void own() noexcept;
   /// The function may write to device memory on a stream that the producer does not know. Afterwards
   /// later work on the legacy default stream waits for it, and so does that on every blocking stream.
   void expect_writes(device where, stream_handle stream) noexcept {

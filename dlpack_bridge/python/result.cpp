@@ -1,9 +1,13 @@
 #include <dlpack_bridge/python/result.hpp>
 
+#include <stdexcept>
+#include <string>
+
 #include <dlpack_bridge/python/array.hpp>
 #include <dlpack_bridge/python/entry.hpp>
 #include <dlpack_bridge/python/errors.hpp>
 #include <dlpack_bridge/python/numpy.hpp>
+#include <dlpack_bridge/python/release.hpp>
 #include <dlpack_bridge/python/source.hpp>
 #include <dlpack_bridge/python/target.hpp>
 
@@ -12,10 +16,17 @@ namespace {
 
 const source_row cpp_source{"cpp", framework::cpp, nullptr, take_held};
 
+// Whoever made it, C++ has it now: nobody else waits for what is written to a copy.
+description describe_own(const managed_tensor& t) noexcept {
+  description d = describe(t);
+  d.is_copied = false;
+  return d;
+}
+
 // An array of C++ on its way in: described by what it is, owned already.
 struct outgoing : inbound {
   outgoing(managed_tensor t, const target_row& towards) : inbound(Py_None, towards) {
-    desc = describe(t);  // borrows from the block that `held` keeps
+    desc = describe_own(t);  // borrows from the block that `held` keeps
     desc.source = framework::cpp;
     row = &cpp_source;
     held = owner::of_managed(std::move(t).release());
@@ -40,8 +51,8 @@ PyObject* give_by_default(managed_tensor t) {
   const target_row* numpy = prepared(numpy_target());
   if (numpy == nullptr && !PyErr_ExceptionMatches(PyExc_ImportError)) return nullptr;
   PyErr_Clear();
-  const bool holds =
-      numpy != nullptr && negotiate(describe(t), as_it_is, numpy->holds).action != action::refuse;
+  const bool holds = numpy != nullptr &&
+                     negotiate(describe_own(t), as_it_is, numpy->holds).action != action::refuse;
   return convert(std::move(t), holds ? *numpy : array_target(), {});
 }
 
@@ -49,38 +60,64 @@ PyObject* give_to(managed_tensor t, target_row& target, const requirements& want
   return prepared(target) == nullptr ? nullptr : convert(std::move(t), target, wanted);
 }
 
+// What all of them do alike: `make` gives the result of an array that is one.
+template <class Make>
+PyObject* give_guarded(const managed_tensor& t, Make make) noexcept {
+  if (!initialize_python()) return nullptr;
+  try {
+    if (!t) {
+      const std::string text = "the array is malformed: it is empty, made by default or moved from";
+      throw exchange_error(text, {{reason_code::malformed, text}});
+    }
+    return make();
+  } catch (...) {
+    raise_current_exception();
+    return nullptr;
+  }
+}
+
 }  // namespace
 
 PyObject* give(managed_tensor t) noexcept {
-  if (!initialize_python()) return nullptr;
-  try {
-    return give_by_default(std::move(t));
-  } catch (...) {
-    raise_current_exception();
-    return nullptr;
-  }
+  return give_guarded(t, [&] { return give_by_default(std::move(t)); });
 }
 
 PyObject* give(managed_tensor t, framework to) noexcept {
-  if (!initialize_python()) return nullptr;
-  try {
-    return give_to(std::move(t), *target_of(to), {});
-  } catch (...) {
-    raise_current_exception();
-    return nullptr;
-  }
+  return give_guarded(t, [&] { return give_to(std::move(t), *target_of(to), {}); });
 }
 
 PyObject* give_back(managed_tensor t, const array_origin& origin) noexcept {
-  if (!initialize_python()) return nullptr;
-  try {
+  return give_guarded(t, [&] {
     target_row* target = target_of(static_cast<framework>(origin.world));
     if (target == nullptr) return give_by_default(std::move(t));
     return give_to(std::move(t), *target, {.device = home_of(origin.where)});
-  } catch (...) {
-    raise_current_exception();
-    return nullptr;
-  }
+  });
+}
+
+managed_tensor second_of(managed_tensor& t) {
+  if (!t) return {};
+  const tensor_view view = t.view();
+  const std::uint64_t flags = t.flags();
+  const auto wrap = [&, origin = t.origin(), stream = t.stream()](owner keep) {
+    managed_tensor made = managed_tensor::wrap(view, std::move(keep), flags);
+    made.set_origin(origin);
+    made.set_stream(stream);
+    return made;
+  };
+  owner first =
+      owner::of_managed(std::move(t).release());  // what the view borrows from stays there
+  owner second = shared_owner::second_of(first);
+  t = wrap(std::move(first));
+  return wrap(std::move(second));
+}
+
+owner keep_object(PyObject* object) {
+  if (!initialize_python()) throw std::runtime_error("dlpack_bridge cannot be initialised");
+  return own_object(object);
+}
+
+void raise_hub_error() noexcept {
+  if (initialize_python()) raise_current_exception();
 }
 
 }  // namespace dlpack_bridge::python

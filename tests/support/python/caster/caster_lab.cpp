@@ -186,4 +186,6 @@ PYBIND11_MODULE(caster_lab, m) {
   add_overloads(m);
   add_lives(m);
   caster_lab::add_results(m);
+  caster_lab::add_own_results(m);
+  caster_lab::add_nested(m);
 }

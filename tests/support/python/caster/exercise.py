@@ -31,6 +31,8 @@ def take(x):
     lab.drop_kept()
     lab.keep(x)
     lab.drop_kept_elsewhere()
+    lab.in_pair([x, x], int)
+    lab.cast(x, int)
 
 
 def refuse(function, x):
@@ -46,6 +48,8 @@ def give():
         make(10)
     for make in (lab.make_matrix, lab.make_array, lab.make_const, lab.make_empty, lab.make_many):
         make()
+    lab.owned_by([1])
+    lab.like_tensor(values)
     cells = lab.Table().cells()
     gc.collect()
     cells.sum()
