@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "report_type.hpp"
 #include "reports.hpp"
 #include <dlpack_bridge/python/device_object.hpp>
 #include <dlpack_bridge/python/dtype_object.hpp>
@@ -43,8 +44,9 @@ array_info make_info(const py::object& x) {
 
 void add_info(py::module_& m) {
   using info = array_info;
-  py::class_<info>(m, "Info", "What the hub sees of an array.")
-      .def_property_readonly("framework", [](const info& i) { return i.framework; })
+  py::class_<info> type(m, "Info", "What the hub sees of an array.");
+  only_made_here(type);
+  type.def_property_readonly("framework", [](const info& i) { return i.framework; })
       .def_property_readonly("dtype",
                              [](const info& i) -> py::object {
                                return i.dtype ? owned(hub::make_dtype(*i.dtype)) : py::none();

@@ -17,7 +17,20 @@
 namespace py = pybind11;
 namespace hub = dlpack_bridge::python;
 
-PYBIND11_MODULE(_core, m) {
+namespace {
+
+// The state of the hub is one per process, and its types belong to one interpreter.
+constexpr const char* not_here =
+    "dlpack_bridge supports the main interpreter only, and this is a subinterpreter";
+
+bool in_main_interpreter() noexcept {
+  return PyInterpreterState_Get() == PyInterpreterState_Main();
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core_in_main, m) {
+  if (!in_main_interpreter()) throw py::import_error(not_here);  // Python 3.13 enters here only
 #ifdef DLPACK_BRIDGE_HAS_CUDA
   dlpack_bridge::cuda::use();
 #endif
@@ -44,4 +57,11 @@ PYBIND11_MODULE(_core, m) {
   dlpack_bridge::bindings::add_info(m);
   dlpack_bridge::bindings::add_stats(m);
   m.attr("__name__") = own_name;
+}
+
+// Asked before pybind11 is, which waits for ever in a subinterpreter of Python 3.10 and 3.11.
+extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
+  if (in_main_interpreter()) return PyInit__core_in_main();
+  PyErr_SetString(PyExc_ImportError, not_here);
+  return nullptr;
 }

@@ -21,12 +21,32 @@ std::string first_line(const python::report& r);
 /// The first line, the source, and each reason and blocker: a few lines a person reads.
 std::string text_of(const python::report& r);
 
+/// Makes pickling a TypeError, which pybind11 leaves to chance.
+template <class Class>
+void refuse_pickling(Class& type) {
+  type.def("__reduce__", [](const pybind11::object& self) -> pybind11::object {
+    throw pybind11::type_error("cannot pickle '" + std::string(Py_TYPE(self.ptr())->tp_name) +
+                               "' object; pickle str() of it");
+  });
+}
+
+/// Makes instances of a report's type the hub's affair: without a C++ object behind it an instance has
+/// no values, and pickling would make such ones. Reports do not change, so a copy is the report itself.
+template <class Class>
+void only_made_here(Class& type) {
+  reinterpret_cast<PyTypeObject*>(type.ptr())->tp_new = nullptr;
+  const auto itself = [](const pybind11::object& self, const pybind11::args&) { return self; };
+  type.def("__copy__", itself).def("__deepcopy__", itself);
+  refuse_pickling(type);
+}
+
 /// Makes the Python type of a report. A plan and a trace record tell the same; they are two types so
 /// that their names say what they are.
 template <class Report>
 void add_report_type(pybind11::module_& m, const char* name, const char* doc) {
-  pybind11::class_<Report>(m, name, doc)
-      .def_property_readonly("action", [](const Report& r) { return r.action; })
+  pybind11::class_<Report> type(m, name, doc);
+  only_made_here(type);
+  type.def_property_readonly("action", [](const Report& r) { return r.action; })
       .def_property_readonly("reasons", [](const Report& r) { return tuple_of(r.reasons); })
       .def_property_readonly("blockers", [](const Report& r) { return tuple_of(r.blockers); })
       .def_property_readonly("nbytes", [](const Report& r) { return r.nbytes; })

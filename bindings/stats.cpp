@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "report_type.hpp"
 #include "reports.hpp"
 #include <dlpack_bridge/counters.hpp>
 #include <dlpack_bridge/python/inspect.hpp>
@@ -52,8 +53,9 @@ std::int64_t collect(bool wait) {
 }  // namespace
 
 void add_stats(py::module_& m) {
-  py::class_<stats>(m, "Stats", "What the hub counts in this process.")
-      .def_readonly("live_arrays", &stats::live_arrays, "Managed tensors not yet released.")
+  py::class_<stats> type(m, "Stats", "What the hub counts in this process.");
+  only_made_here(type);
+  type.def_readonly("live_arrays", &stats::live_arrays, "Managed tensors not yet released.")
       .def_readonly("pending_releases", &stats::pending_releases, "Dropped, waiting.")
       .def_readonly("copies", &stats::copies, "Copies made so far.")
       .def_readonly("copied_bytes", &stats::copied_bytes, "Bytes written by them.")

@@ -1,8 +1,9 @@
 // trace: records every exchange of a thread or task.
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "report_type.hpp"
 #include "reports.hpp"
@@ -29,29 +30,42 @@ py::tuple traces_here() {
   return found == nullptr ? py::tuple() : py::reinterpret_steal<py::tuple>(found);
 }
 
+void set_traces_here(const py::tuple& traces) {
+  const hub::ref token = hub::ref::steal(PyContextVar_Set(active_traces(), traces.ptr()));
+  if (!token) throw py::error_already_set();
+}
+
 struct trace {
   py::list records;
-  std::vector<py::object> tokens;  // one per `with` that is open
+  int open = 0;  // how many `with` of it are
 };
 
 py::object enter(const py::object& self) {
-  py::tuple outer = traces_here();
-  const bool already = outer.contains(self);  // a `with` inside its own `with`
-  py::tuple inner(outer.size() + (already ? 0 : 1));
+  const py::tuple outer = traces_here();
+  py::tuple inner(outer.size() + 1);
   for (std::size_t i = 0; i < outer.size(); ++i) inner[i] = outer[i];
-  if (!already) inner[outer.size()] = self;
-  self.cast<trace&>().tokens.push_back(
-      py::reinterpret_steal<py::object>(PyContextVar_Set(active_traces(), inner.ptr())));
+  inner[outer.size()] = self;
+  set_traces_here(inner);
+  ++self.cast<trace&>().open;
   hub::state().active_traces.fetch_add(1);
   return self;
 }
 
-void leave(trace& self, const py::args&) {
-  if (self.tokens.empty()) throw py::value_error("this trace is not active");
-  const py::object token = std::move(self.tokens.back());
-  self.tokens.pop_back();
+// Takes out this one alone: traces may end in another order than they began in.
+void leave(const py::object& self, const py::args&) {
+  int& open = self.cast<trace&>().open;
+  if (open == 0) throw py::value_error("this trace is not active");
+  --open;
   hub::state().active_traces.fetch_sub(1);
-  if (PyContextVar_Reset(active_traces(), token.ptr()) != 0) throw py::error_already_set();
+  const py::tuple now = traces_here();
+  auto place = static_cast<Py_ssize_t>(now.size());
+  while (place > 0 && PyTuple_GET_ITEM(now.ptr(), place - 1) != self.ptr()) --place;
+  if (place == 0) throw py::value_error("this trace was entered in another thread or task");
+  py::tuple rest(now.size() - 1);
+  for (std::size_t i = 0; i < rest.size(); ++i) {
+    rest[i] = now[i < static_cast<std::size_t>(place - 1) ? i : i + 1];
+  }
+  set_traces_here(rest);
 }
 
 std::int64_t copied_bytes(const trace& self) {
@@ -83,19 +97,44 @@ PyObject* make_record(const hub::exchange_report& e) {
 
 void tell_traces(PyObject* made) {
   try {
-    for (const py::handle& one : traces_here()) one.cast<trace&>().records.append(py::handle(made));
+    const py::tuple traces = traces_here();
+    PyObject* const* const first = &PyTuple_GET_ITEM(traces.ptr(), 0);
+    for (std::size_t i = 0; i < traces.size(); ++i) {
+      const bool told = std::find(first, first + i, first[i]) != first + i;  // entered twice
+      if (!told) py::handle(first[i]).cast<trace&>().records.append(py::handle(made));
+    }
   } catch (py::error_already_set&) {
     // Out of memory while telling: the exchange itself has happened.
   }
+}
+
+// An instance that pybind11's `__new__` makes has no values until `__init__` ran, which a caller of `__new__`
+// may leave out. Run here, it does nothing the second time.
+PyTypeObject* trace_type = nullptr;
+newfunc plain_new = nullptr;
+
+PyObject* new_trace(PyTypeObject* type, PyObject* args, PyObject* keywords) {
+  const bool given =
+      PyTuple_GET_SIZE(args) != 0 || (keywords != nullptr && PyDict_Size(keywords) != 0);
+  if (type == trace_type && given) {  // the `__init__` of a subclass may take some
+    PyErr_SetString(PyExc_TypeError, "trace() takes no arguments");
+    return nullptr;
+  }
+  hub::ref made = hub::ref::steal(plain_new(type, args, keywords));
+  if (!made) return nullptr;
+  const hub::ref done = hub::ref::steal(
+      PyObject_CallMethod(reinterpret_cast<PyObject*>(trace_type), "__init__", "O", made.get()));
+  return done ? made.release() : nullptr;
 }
 
 }  // namespace
 
 void add_trace(py::module_& m) {
   add_report_type<record>(m, "TraceRecord", "One exchange, as a trace saw it.");
-  py::class_<trace>(m, "trace",
-                    "Records every exchange of this thread or task while its `with` is open.")
-      .def(py::init<>())
+  py::class_<trace> type(m, "trace",
+                         "Records every exchange of this thread or task while its `with` is open.");
+  refuse_pickling(type);
+  type.def(py::init<>())
       .def_readonly("records", &trace::records)
       .def_property_readonly("copied_bytes", copied_bytes)
       .def("__enter__", enter)
@@ -104,6 +143,8 @@ void add_trace(py::module_& m) {
       .def("__repr__", [](const trace& self) {
         return "<dlpack_bridge.trace of " + std::to_string(self.records.size()) + " exchanges>";
       });
+  trace_type = reinterpret_cast<PyTypeObject*>(type.ptr());
+  plain_new = std::exchange(trace_type->tp_new, new_trace);
   hub::state().make_record = make_record;
   hub::state().tell_traces = tell_traces;
 }

@@ -8,24 +8,44 @@ def compute_in(to, /, **keywords):
 
     Array arguments, positional or by keyword, also inside dicts, lists and tuples, are converted
     with ``convert(x, to, **keywords)``; everything else passes as it is. Arrays in the result go
-    to the framework and device of the first array argument. Without one they stay in ``to``.
+    to the framework and device of the first array argument, with the same ``detach``. Without one
+    they stay in ``to``. An ``async def`` function stays one.
 
-    Errors: those of ``convert``.
+    Errors: those of ``convert``; TypeError for a generator function.
     """
 
     def decorate(function):
         import functools
+        import inspect
 
-        @functools.wraps(function)
-        def wrapper(*args, **kwargs):
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError("compute_in converts what a function returns, and a generator yields")
+
+        def bring(args, kwargs):
             first = _first_array((args, kwargs))
             home = None if first is None else _home_of(first)
-            args, kwargs = convert_tree((args, kwargs), to, leaves="keep", **keywords)
-            result = function(*args, **kwargs)
+            return home, convert_tree((args, kwargs), to, leaves="keep", **keywords)
+
+        def send_back(result, home):
             if home is None:
                 return result
             framework, device = home
-            return convert_tree(result, framework, leaves="keep", device=device)
+            detach = keywords.get("detach", False)
+            return convert_tree(result, framework, leaves="keep", device=device, detach=detach)
+
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def wrapper(*args, **kwargs):
+                home, (args, kwargs) = bring(args, kwargs)
+                return send_back(await function(*args, **kwargs), home)
+
+        else:
+
+            @functools.wraps(function)
+            def wrapper(*args, **kwargs):
+                home, (args, kwargs) = bring(args, kwargs)
+                return send_back(function(*args, **kwargs), home)
 
         return wrapper
 

@@ -60,11 +60,7 @@ PyObject* get_copied(PyObject* o, void*) { return PyBool_FromLong(as_array(o)->c
 
 // ---- methods ---------------------------------------------------------------------------------
 
-PyObject* deepcopy(PyObject* o, PyObject*) {
-  requirements wanted;
-  wanted.copy = copy_policy::always;
-  return convert(o, array_target(), wanted);
-}
+PyObject* copy_array(PyObject* o, PyObject*) { return fresh_copy(o).release(); }
 
 Py_ssize_t length(PyObject* o) {
   if (as_array(o)->ndim == 0) {
@@ -113,8 +109,11 @@ PyMethodDef methods[] = {
      "__array__($self, dtype=None, *, copy=None)\n--\n\nThe elements as a NumPy array."},
     {"memoryview", array_memoryview, METH_NOARGS,
      "memoryview($self)\n--\n\nA memoryview of the elements that keeps the array alive."},
+    {"tobytes", array_tobytes, METH_NOARGS,
+     "tobytes($self)\n--\n\nThe elements in C order, a bytes object of nbytes bytes."},
     {"__reduce_ex__", array_reduce_ex, METH_O, nullptr},
-    {"__deepcopy__", deepcopy, METH_O, nullptr},
+    {"__copy__", copy_array, METH_NOARGS, nullptr},
+    {"__deepcopy__", copy_array, METH_O, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 
 PyMemberDef members[] = {
@@ -131,11 +130,14 @@ PyTypeObject* make_type() noexcept {
       {Py_tp_methods, methods},
       {Py_tp_members, members},
       {Py_mp_length, reinterpret_cast<void*>(length)},
+      {Py_tp_iter, reinterpret_cast<void*>(array_iterator)},
+      {Py_nb_bool, reinterpret_cast<void*>(array_truth)},
       {0, nullptr}};
-  // A mapping's length, not a sequence's: nobody shall iterate over elements.
-  static PyType_Spec spec = {"dlpack_bridge.Array",
-                             static_cast<int>(offsetof(array_object, extents)), sizeof(extent),
-                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+  // A mapping's length, not a sequence's, which frameworks would read element by element. Immutable:
+  // others keep the table that hangs on the type.
+  static PyType_Spec spec = {
+      "dlpack_bridge.Array", static_cast<int>(offsetof(array_object, extents)), sizeof(extent),
+      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE, slots};
   return reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
 }
 
@@ -280,10 +282,11 @@ bool initialize_array_type() noexcept {
   if (made == nullptr) return false;
   const ref table = ref::steal(PyCapsule_New(const_cast<DLPackExchangeAPI*>(array_exchange_api()),
                                              "dlpack_exchange_api", nullptr));
-  if (!table || PyObject_SetAttrString(reinterpret_cast<PyObject*>(made),
-                                       "__dlpack_c_exchange_api__", table.get()) != 0) {
+  if (!table ||
+      PyDict_SetItemString(made->tp_dict, "__dlpack_c_exchange_api__", table.get()) != 0) {
     return false;
   }
+  PyType_Modified(made);
   type_ = state().array_type = made;
   return true;
 }
@@ -310,6 +313,12 @@ ref make_transit_array(handed_over& out) {
   ref made = ref::steal(wrap_as_array(out, nullptr));
   if (made) as_array(made.get())->in_transit = true;
   return made;
+}
+
+ref fresh_copy(PyObject* array) {
+  requirements wanted;
+  wanted.copy = copy_policy::always;
+  return ref::steal(convert(array, array_target(), wanted));
 }
 
 target_row& array_target() noexcept {

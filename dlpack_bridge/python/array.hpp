@@ -67,6 +67,9 @@ managed_tensor share_array(PyObject* array);
 /// @throws device_error
 bool renew_order(array_object* self, stream_handle consumer);
 
+/// The same elements in memory of their own, counted as a copy. Empty with an error set.
+ref fresh_copy(PyObject* array);
+
 /// The row of `dlpack_bridge.Array` as a target.
 target_row& array_target() noexcept;
 
@@ -83,14 +86,21 @@ const target_row& consumer_of(const array_object* self, bool versioned,
                               bool negative_strides) noexcept;
 /// The table behind `Array.__dlpack_c_exchange_api__`; array_table.cpp.
 const DLPackExchangeAPI* array_exchange_api() noexcept;
-/// `Array.__array_interface__`, `__cuda_array_interface__`, `__array__`; array_export.cpp.
+/// `Array.__array_interface__`, `__cuda_array_interface__`; array_export.cpp.
 PyObject* array_interface(PyObject* self, void*);
 PyObject* cuda_array_interface(PyObject* self, void*);
-PyObject* array_as_numpy(PyObject* self, PyObject* args, PyObject* kwargs);
 
-/// `Array.memoryview()`, pickling; array_buffer.cpp.
+/// `Array.__array__`, `__iter__`, `__bool__`: its values on the host, by NumPy; array_values.cpp.
+PyObject* array_as_numpy(PyObject* self, PyObject* args, PyObject* kwargs);
+PyObject* array_iterator(PyObject* self);
+int array_truth(PyObject* self);
+/// False with ExchangeError set, which ends in `remedy`, for an Array that is not in host memory.
+bool check_on_host(PyObject* self, const char* remedy) noexcept;
+
+/// `Array.memoryview()`, `tobytes()`, pickling; array_buffer.cpp.
 bool initialize_exporter_type() noexcept;
 PyObject* array_memoryview(PyObject* self, PyObject*);
+PyObject* array_tobytes(PyObject* self, PyObject*);
 PyObject* array_reduce_ex(PyObject* self, PyObject* protocol);
 /// The module function that pickles name: (buffer, (code, bits, lanes), shape, readonly) -> Array.
 PyObject* rebuild_array(PyObject* module, PyObject* args);

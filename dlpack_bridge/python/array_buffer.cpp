@@ -1,8 +1,9 @@
-// The elements of an Array as a buffer, and pickling. The buffer is offered by a private object and
+// The elements of an Array as a buffer and as bytes, and pickling. The buffer is offered by a private object and
 // not by Array itself: torch.asarray prefers the buffer protocol over `__dlpack__` and then reads
 // the bytes of a float64 array as float32 (torch 2.13, measured).
 
-#include <new>
+#include <algorithm>
+#include <cstdint>
 #include <string>
 
 #include <dlpack_bridge/python/array.hpp>
@@ -127,12 +128,16 @@ ref exporter_of_bytes(PyObject* object) noexcept {
   return ref::steal(reinterpret_cast<PyObject*>(self));
 }
 
-bool check_on_host(PyObject* object, const char* remedy) noexcept {
-  const device where = as_array(object)->device;
-  if (is_host_memory(where.type)) return true;
-  const std::string text = "the array is on " + where.name() + ", not in host memory; " + remedy;
-  raise_refusal(state().exchange_error, text, {{reason_code::device, text}});
-  return false;
+// Packed elements have no addresses of their own: what is dense is offered as its bytes.
+ref exporter_of(PyObject* object) {
+  const array_object* array = as_array(object);
+  if (!array->dtype.is_packed()) return exporter_of_elements(object);
+  if (array->view().is_c_contiguous()) return exporter_of_bytes(object);
+  const std::string text = "the bytes of packed " + array->dtype.name() +
+                           " can only be offered when they are dense; make the array contiguous "
+                           "in the producer";
+  raise_refusal(state().exchange_error, text, {{reason_code::layout, text}});
+  return {};
 }
 
 // ---- pickling --------------------------------------------------------------------------------
@@ -170,7 +175,8 @@ bool initialize_exporter_type() noexcept {
       {0, nullptr}};
   static PyType_Spec spec = {
       "dlpack_bridge._Exporter", static_cast<int>(offsetof(exporter_object, extents)),
-      sizeof(Py_ssize_t), Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+      sizeof(Py_ssize_t),
+      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE, slots};
   exporter_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
   return exporter_type != nullptr;
 }
@@ -179,8 +185,17 @@ PyObject* array_memoryview(PyObject* self, PyObject*) {
   if (!check_on_host(self, "pass dlpack_bridge.asarray(x, device=\"cpu\").memoryview()")) {
     return nullptr;
   }
-  const ref exporter = exporter_of_elements(self);
+  const ref exporter = exporter_of(self);
   return exporter ? PyMemoryView_FromObject(exporter.get()) : nullptr;
+}
+
+PyObject* array_tobytes(PyObject* self, PyObject*) {
+  if (!check_on_host(self, "pass dlpack_bridge.asarray(x, device=\"cpu\").tobytes()")) {
+    return nullptr;
+  }
+  const ref dense = as_contiguous(self);
+  const ref exporter = dense ? exporter_of_bytes(dense.get()) : ref();
+  return exporter ? PyBytes_FromObject(exporter.get()) : nullptr;
 }
 
 PyObject* array_reduce_ex(PyObject* self, PyObject* protocol_object) {
@@ -223,13 +238,22 @@ PyObject* rebuild_array(PyObject*, PyObject* args) {
   const dtype type(static_cast<DLDataTypeCode>(code), bits, lanes);
   const std::span<const extent> wanted(extents, static_cast<std::size_t>(ndim));
   const std::optional<std::int64_t> count = element_count(wanted);
-  if (!count || *count > view->len || dense_bytes(*count, type) != view->len) {
+  const std::int64_t most = (INT64_MAX - 7) / std::max<std::int64_t>(type.element_bits(), 1);
+  if (!count || *count > most || dense_bytes(*count, type) != view->len) {
     PyErr_SetString(PyExc_ValueError, "the pickled bytes do not fit the shape");
     return nullptr;
   }
   const tensor_view elements(view->buf, extents, nullptr, static_cast<std::int32_t>(ndim), type, {},
                              read_only != 0 || view->readonly != 0);
-  return make_array(elements, std::move(keep), false).release();
+  ref made = make_array(elements, std::move(keep), false);
+  const auto address = reinterpret_cast<std::uintptr_t>(view->buf);
+  if (!made || address % static_cast<std::uintptr_t>(alignment_of(type)) == 0) {
+    return made.release();
+  }
+  // Who loads chooses where the buffers lie: elements are not left at an address that is not theirs.
+  ref aligned = fresh_copy(made.get());
+  if (aligned) as_array(aligned.get())->read_only = read_only != 0;
+  return aligned.release();
 }
 
 }  // namespace dlpack_bridge::python

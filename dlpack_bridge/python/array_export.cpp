@@ -1,4 +1,4 @@
-// How an Array leaves by itself: `__dlpack__`, the interface dicts, `__array__`.
+// How an Array leaves by itself: `__dlpack__` and the interface dicts.
 
 #include <bit>
 #include <limits>
@@ -7,13 +7,10 @@
 #include <dlpack_bridge/python/array.hpp>
 #include <dlpack_bridge/python/capsule.hpp>
 #include <dlpack_bridge/python/device_object.hpp>
-#include <dlpack_bridge/python/dtype_object.hpp>
 #include <dlpack_bridge/python/errors.hpp>
 #include <dlpack_bridge/python/keywords.hpp>
-#include <dlpack_bridge/python/numpy.hpp>
 #include <dlpack_bridge/python/process_state.hpp>
 #include <dlpack_bridge/python/release.hpp>
-#include <dlpack_bridge/python/target.hpp>
 #include <dlpack_bridge/version.hpp>
 
 namespace dlpack_bridge::python {
@@ -28,10 +25,6 @@ PyObject* in_capsule(managed_tensor t, bool versioned) {
 template <bool versioned>
 PyObject* wrap_in_capsule(handed_over& out, PyObject*) {
   return in_capsule(managed_tensor::wrap(out.view, std::move(out.keep), out.flags), versioned);
-}
-
-void raise_blocker(reason_code code, const std::string& message) noexcept {
-  raise_refusal(state().exchange_error, message, {{code, message}});
 }
 
 // ---- __dlpack__ ------------------------------------------------------------------------------
@@ -172,11 +165,10 @@ std::string typestr_of(dtype type) {
   return std::string{order, kind} + std::to_string(type.itemsize());
 }
 
+// Strides are always written: whoever finds none may ask for a buffer, which an Array is not (Pillow).
 PyObject* interface_dict(const array_object* self, const std::string& typestr) noexcept {
   const ref shape = tuple_of(self->shape(), self->ndim);
-  const ref strides = self->view().is_c_contiguous()
-                          ? ref::borrow(Py_None)
-                          : tuple_of(self->strides(), self->ndim, self->dtype.itemsize());
+  const ref strides = tuple_of(self->strides(), self->ndim, self->dtype.itemsize());
   const ref address = ref::steal(PyLong_FromVoidPtr(self->data));
   if (!shape || !strides || !address) return nullptr;
   return Py_BuildValue("{s:i,s:s,s:O,s:O,s:(OO)}", "version", 3, "typestr", typestr.c_str(),
@@ -253,31 +245,6 @@ PyObject* cuda_array_interface(PyObject* object, void*) {
     return nullptr;
   }
   return dict.release();
-}
-
-PyObject* array_as_numpy(PyObject* object, PyObject* args, PyObject* kwargs) {
-  static const char* names[] = {"dtype", "copy", nullptr};
-  PyObject* type = Py_None;
-  PyObject* copy = Py_None;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$O:__array__", const_cast<char**>(names), &type,
-                                   &copy)) {
-    return nullptr;
-  }
-  requirements wanted;
-  if (!read_copy(copy, wanted)) return nullptr;
-  if (type != Py_None) {
-    wanted.dtype = dtype_from_object(type);
-    if (!wanted.dtype) return nullptr;
-  }
-  const device where = as_array(object)->device;
-  if (!is_host_memory(where.type)) {
-    raise_blocker(reason_code::device,
-                  "the array is on " + where.name() +
-                      "; pass dlpack_bridge.to_numpy(x) to copy it to the host");
-    return nullptr;
-  }
-  const target_row* numpy = prepared(numpy_target());
-  return numpy == nullptr ? nullptr : convert(object, *numpy, wanted);
 }
 
 }  // namespace dlpack_bridge::python

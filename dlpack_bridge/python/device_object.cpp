@@ -32,7 +32,7 @@ Py_hash_t device_hash(PyObject* self) {
 PyObject* device_compare(PyObject* self, PyObject* other, int op) {
   if (op != Py_EQ && op != Py_NE) Py_RETURN_NOTIMPLEMENTED;
   const std::optional<device> read = device_from_object(other);
-  if (!read) PyErr_Clear();
+  if (!read && is_foreign_error()) Py_RETURN_NOTIMPLEMENTED;
   const bool same = read && *read == place_of(self);
   return PyBool_FromLong(same == (op == Py_EQ));
 }
@@ -75,8 +75,8 @@ PyTypeObject* make_device_type() noexcept {
       {Py_tp_getset, attributes},
       {Py_tp_methods, methods},
       {0, nullptr}};
-  static PyType_Spec spec = {"dlpack_bridge.device", sizeof(device_object), 0, Py_TPFLAGS_DEFAULT,
-                             slots};
+  static PyType_Spec spec = {"dlpack_bridge.device", sizeof(device_object), 0,
+                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE, slots};
   return reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
 }
 

@@ -59,7 +59,7 @@ PyObject* dtype_compare(PyObject* self, PyObject* other, int op) {
     same = *name == value_of(self).name();
   } else {
     const std::optional<dtype> read = dtype_from_object(other);
-    if (!read) PyErr_Clear();
+    if (!read && is_foreign_error()) Py_RETURN_NOTIMPLEMENTED;
     same = read && *read == value_of(self);
   }
   return PyBool_FromLong(same == (op == Py_EQ));
@@ -104,8 +104,8 @@ PyTypeObject* make_dtype_type() noexcept {
       {Py_tp_getset, attributes},
       {Py_tp_methods, methods},
       {0, nullptr}};
-  static PyType_Spec spec = {"dlpack_bridge.dtype", sizeof(dtype_object), 0, Py_TPFLAGS_DEFAULT,
-                             slots};
+  static PyType_Spec spec = {"dlpack_bridge.dtype", sizeof(dtype_object), 0,
+                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE, slots};
   return reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
 }
 

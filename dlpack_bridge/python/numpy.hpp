@@ -15,7 +15,7 @@ bool numpy_is_loaded() noexcept;
 /// Sets row and state of NumPy's arrays and scalars. False when the type is none of them.
 bool look_at_numpy_type(type_entry& entry) noexcept;
 
-/// Reads a NumPy dtype, a scalar type, or an object whose `dtype` is one. Empty without an error
+/// Reads a NumPy dtype, a scalar type, or a type whose `dtype` is one (JAX's). Empty without an error
 /// when it is none of these; ValueError when NumPy knows it and DLPack does not.
 std::optional<dtype> dtype_from_numpy(PyObject* object) noexcept;
 

@@ -105,11 +105,8 @@ std::string dtype_words(PyArray_Descr* descr) {
 
 std::optional<dtype> dtype_from_numpy(PyObject* object) noexcept {
   ref held;
-  if (!PyArray_DescrCheck(object) && !PyType_Check(object)) {
-    held = attribute_or_none(object, "dtype");
-    if (!held || !PyArray_DescrCheck(held.get())) return std::nullopt;
-    object = held.get();
-  }
+  // Arrays and scalars have a `dtype` too, and are none.
+  if (!PyArray_DescrCheck(object) && !PyType_Check(object)) return std::nullopt;
   if (PyType_Check(object) &&
       !PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(object), &PyGenericArrType_Type)) {
     held = attribute_or_none(object, "dtype");

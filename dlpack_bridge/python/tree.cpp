@@ -2,6 +2,9 @@
 
 #include <dlpack_bridge/python/tree.hpp>
 
+#include <set>
+
+#include <dlpack_bridge/python/errors.hpp>
 #include <dlpack_bridge/python/keywords.hpp>
 #include <dlpack_bridge/python/process_state.hpp>
 #include <dlpack_bridge/python/source.hpp>
@@ -54,23 +57,77 @@ bool is_dataclass(PyObject* x) noexcept {
   return type_attribute(Py_TYPE(x), fields) != nullptr;
 }
 
+// Puts the place in front of the message of a refusal.
+void name_place(const place& at) noexcept {
+  if (at.above == nullptr || !PyErr_ExceptionMatches(state().exchange_error)) return;
+  const ref error = take_error();
+  const ref path = path_of(at);
+  const ref words = path ? ref::steal(PyObject_Str(error.get())) : ref();
+  const ref text =
+      words ? ref::steal(PyUnicode_FromFormat("%U: %U", path.get(), words.get())) : ref();
+  const ref args = text ? ref::steal(PyTuple_Pack(1, text.get())) : ref();
+  if (args && PyObject_SetAttrString(error.get(), "args", args.get()) == 0) {
+    PyErr_SetObject(type_of(error.get()), error.get());
+  }
+}
+
 // The walk. Every function gives a new reference, or nothing with an error set. Containers are copied
 // first and their values replaced in the copy: converting runs foreign code, which may change them.
 class tree_walk {
  public:
-  tree_walk(const target_row& row, const requirements& wanted, bool keeps_leaves) noexcept
-      : row_(row), wanted_(wanted), keeps_leaves_(keeps_leaves) {}
+  tree_walk(PyObject* root, const target_row& row, const requirements& wanted,
+            bool keeps_leaves) noexcept
+      : root_(root), row_(row), wanted_(wanted), keeps_leaves_(keeps_leaves) {}
 
-  ref convert_node(PyObject* x, const place& at) const noexcept {
+  ref convert_tree() noexcept { return convert_node(root_, {}); }
+
+ private:
+  ref convert_node(PyObject* x, const place& at) noexcept {
     if (PyDict_Check(x) || is_namedtuple(x)) return convert_container(x, at);
-    if (entry_of(Py_TYPE(x)) != nullptr) return ref::steal(convert(x, row_, wanted_));
+    if (entry_of(Py_TYPE(x)) != nullptr) {
+      return only_judges_ ? judge_leaf(x, at) : convert_leaf(x, at);
+    }
     if (PyErr_Occurred()) return {};
     if (PyList_Check(x) || PyTuple_Check(x) || is_dataclass(x)) return convert_container(x, at);
     return keeps_leaves_ ? ref::borrow(x) : refuse_leaf(x, at);
   }
 
- private:
-  ref convert_container(PyObject* x, const place& at) const noexcept {
+  ref convert_leaf(PyObject* x, const place& at) noexcept {
+    // A capsule is used up: before the first one is, all else is known to go through.
+    if (PyCapsule_CheckExact(x) && at.above != nullptr && !judged_ && !judge_tree()) return {};
+    ref made = ref::steal(convert(x, row_, wanted_));
+    if (!made) name_place(at);
+    return made;
+  }
+
+  bool judge_tree() noexcept {
+    tree_walk judge(root_, row_, wanted_, keeps_leaves_);
+    judge.only_judges_ = judged_ = true;
+    return static_cast<bool>(judge.convert_tree());
+  }
+
+  // The leaf itself when it would be converted.
+  ref judge_leaf(PyObject* x, const place& at) noexcept {
+    try {
+      inbound in(x, row_);
+      in.mode = look::borrow;
+      if (describe(in, wanted_)) {
+        if (PyCapsule_CheckExact(x) && !capsules_.insert(x).second) {
+          in.refuse(reason_code::capsule,
+                    "the tree has the capsule twice, and it can be used once");
+        }
+        const decision decided = judge(in, wanted_);
+        if (decided.action != action::refuse) return ref::borrow(x);
+        (void)conclude(in, wanted_, decided);
+      }
+    } catch (...) {
+      raise_current_exception();
+    }
+    name_place(at);
+    return {};
+  }
+
+  ref convert_container(PyObject* x, const place& at) noexcept {
     if (Py_EnterRecursiveCall(" in convert_tree") != 0) return {};
     ref made = PyDict_Check(x)                       ? convert_dict(x, at)
                : is_namedtuple(x)                    ? convert_namedtuple(x, at)
@@ -80,7 +137,7 @@ class tree_walk {
     return made;
   }
 
-  ref convert_dict(PyObject* x, const place& at) const noexcept {
+  ref convert_dict(PyObject* x, const place& at) noexcept {
     ref values = ref::steal(PyDict_CheckExact(x) ? PyDict_Copy(x) : PyDict_New());
     if (!values) return {};
     if (!PyDict_CheckExact(x)) {
@@ -101,7 +158,7 @@ class tree_walk {
     return made;
   }
 
-  ref convert_sequence(PyObject* x, const place& at) const noexcept {
+  ref convert_sequence(PyObject* x, const place& at) noexcept {
     ref values = ref::steal(PySequence_List(x));
     if (!values) return {};
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(values.get()); ++i) {
@@ -119,7 +176,7 @@ class tree_walk {
     return done ? std::move(made) : ref();
   }
 
-  ref convert_namedtuple(PyObject* x, const place& at) const noexcept {
+  ref convert_namedtuple(PyObject* x, const place& at) noexcept {
     const ref fields = ref::steal(PyObject_GetAttrString(x, "_fields"));
     ref values = fields ? ref::steal(PySequence_List(fields.get())) : ref();
     if (!values) return {};
@@ -133,7 +190,7 @@ class tree_walk {
   }
 
   // Fields without a value stay without one, and a frozen class is no obstacle.
-  ref convert_dataclass(PyObject* x, const place& at) const noexcept {
+  ref convert_dataclass(PyObject* x, const place& at) noexcept {
     const ref fields = call_of_module("dataclasses", "fields", x);
     ref made = fields ? copy_of(x) : ref();
     if (made && !PyTuple_Check(fields.get())) {
@@ -156,7 +213,7 @@ class tree_walk {
     return made;
   }
 
-  ref refuse_leaf(PyObject* x, const place& at) const noexcept {
+  ref refuse_leaf(PyObject* x, const place& at) noexcept {
     const ref path = path_of(at);
     const ref name = path ? ref::steal(PyObject_GetAttrString(type_of(x), "__name__")) : ref();
     if (name) {
@@ -167,9 +224,13 @@ class tree_walk {
     return {};
   }
 
+  PyObject* root_;
   const target_row& row_;
   const requirements& wanted_;
   bool keeps_leaves_;
+  bool only_judges_ = false;
+  bool judged_ = false;
+  std::set<PyObject*> capsules_;  // that were judged
 };
 
 bool read_leaves(PyObject* value, bool& keeps_leaves) noexcept {
@@ -202,7 +263,7 @@ PyObject* convert_tree(PyObject*, PyObject* const* args, Py_ssize_t count, PyObj
   // Also for a tree without arrays: a wrong target is an error.
   const target_row* row = target_of(args[1]);
   if (row == nullptr) return nullptr;
-  return tree_walk(*row, wanted, keeps_leaves).convert_node(args[0], {}).release();
+  return tree_walk(args[0], *row, wanted, keeps_leaves).convert_tree().release();
 }
 
 PyMethodDef methods[] = {

@@ -51,6 +51,12 @@ std::optional<int> small_int(PyObject* object, int largest) noexcept {
   return static_cast<int>(value);
 }
 
+bool is_foreign_error() noexcept {
+  const bool foreign = PyErr_ExceptionMatches(PyExc_TypeError) != 0;
+  PyErr_Clear();
+  return foreign;
+}
+
 void plain_dealloc(PyObject* self) {
   PyTypeObject* type = Py_TYPE(self);
   type->tp_free(self);

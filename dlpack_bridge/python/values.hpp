@@ -34,6 +34,10 @@ int read_shape(PyObject* x, std::int64_t* out) noexcept;
 /// not be imported.
 bool is_type_named(PyObject* object, std::string_view qualified) noexcept;
 
+/// Clears the error of a failed reading. True when it was a TypeError: the other side of a comparison may
+/// know better what it is.
+bool is_foreign_error() noexcept;
+
 /// `tp_dealloc` of a heap type whose objects hold nothing that needs releasing.
 void plain_dealloc(PyObject* self);
 

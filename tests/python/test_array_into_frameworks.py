@@ -108,3 +108,39 @@ def test_array_api_strict_takes_arrays():
     strict = pytest.importorskip("array_api_strict")
     x = strict.from_dlpack(db.asarray(np.arange(6.0)))
     assert [float(value) for value in x] == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int64", "uint8", "bool"])
+@pytest.mark.parametrize("step", [1, 2, -1])
+def test_pandas_gets_the_elements(dtype, step):
+    pandas = pytest.importorskip("pandas")
+    a = np.arange(12).astype(dtype)[::step]
+    array = db.asarray(a)
+    for series in (
+        pandas.Series(array),
+        pandas.Series(array, dtype=dtype),
+        pandas.DataFrame({"x": array})["x"],
+        pandas.DataFrame(array)[0],
+        pandas.Index(array).to_series(),
+    ):
+        assert series.dtype == dtype
+        assert series.tolist() == a.tolist()
+    table = pandas.DataFrame(db.asarray(a[:4].reshape(2, 2)), columns=["x", "y"])
+    assert table.to_numpy().tolist() == a[:4].reshape(2, 2).tolist()
+
+
+PICTURES = {
+    "grey": lambda: np.arange(12, dtype="u1").reshape(3, 4),
+    "colours": lambda: np.arange(24, dtype="u1").reshape(2, 4, 3),
+    "every second column": lambda: np.arange(12, dtype="u1").reshape(3, 4)[:, ::2],
+    "upside down": lambda: np.arange(12, dtype="u1").reshape(3, 4)[::-1],
+    "transposed": lambda: np.arange(12, dtype="u1").reshape(3, 4).T,
+    "floats": lambda: np.arange(4, dtype="f4").reshape(2, 2),
+}
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_pillow_gets_the_elements(picture):
+    image = pytest.importorskip("PIL.Image")
+    a = PICTURES[picture]()
+    assert np.array_equal(np.asarray(image.fromarray(db.asarray(a))), a)

@@ -2,6 +2,7 @@
 
 import pickle
 
+import dlpack_lab as lab
 import numpy as np
 import pytest
 import samples
@@ -112,6 +113,32 @@ def test_pinned_memory_is_pickled_as_host_memory():
 def test_memory_on_a_device_is_not_pickled():
     with pytest.raises(db.ExchangeError, match="(?i)device|metal"):
         pickle.dumps(db.asarray(export(device=(8, 0)).capsule()))
+
+
+@pytest.mark.parametrize("shape", [(4,), (3,), (2, 3), (), (0, 3)])
+@pytest.mark.parametrize("protocol", range(6))
+def test_packed_elements_of_one_lane_survive(shape, protocol):
+    memory = np.arange(1, 9, dtype="u1")
+    source = lab.Export(memory.ctypes.data, shape, None, dtype=(17, 4, 1), owner=memory)
+    array = db.asarray(source.capsule())
+    again = pickle.loads(pickle.dumps(array, protocol))
+    assert (again.shape, again.dtype) == (shape, array.dtype)
+    assert again.memoryview().tolist() == memory[: array.nbytes].tolist()
+
+
+def test_a_buffer_that_is_not_aligned_is_copied():
+    a = np.arange(6.0)
+    for readonly in (False, True):
+        a.flags.writeable = not readonly
+        buffers = []
+        data = pickle.dumps(db.asarray(a), 5, buffer_callback=buffers.append)
+        for make in (bytearray, bytes):
+            shifted = memoryview(make(b"x" + buffers[0].raw().tobytes()))[1:]
+            assert np.frombuffer(shifted, "u1").ctypes.data % 8
+            again = pickle.loads(data, buffers=[shifted])
+            assert again.data_ptr % 8 == 0 and again.copied
+            assert again.readonly is readonly
+            assert_same_elements(again, a)
 
 
 def test_containers_with_arrays_survive():

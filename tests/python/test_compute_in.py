@@ -1,5 +1,6 @@
 """`@compute_in("torch")`: array arguments go in, results come back where the first came from."""
 
+import asyncio
 import dataclasses
 import inspect
 
@@ -174,3 +175,35 @@ def test_the_arrays_of_a_dataclass_are_arguments_and_results(make, kind):
     assert type(rebuilt) is Batch and rebuilt.label == "rebuilt"
     assert type(rebuilt.values) is kind and address(rebuilt.values) == address(batch.values)
     assert type(batch.values) is kind
+
+
+def test_a_coroutine_function_stays_one():
+    @db.compute_in("torch")
+    async def twice(x):
+        await asyncio.sleep(0)
+        assert type(x) is torch.Tensor
+        return {"twice": x * 2}
+
+    assert inspect.iscoroutinefunction(twice)
+    result = asyncio.run(twice(np.arange(3.0)))["twice"]
+    assert type(result) is np.ndarray and result.tolist() == [0, 2, 4]
+
+
+def test_a_generator_function_is_refused_at_once():
+    def rows(x):
+        yield from x
+
+    async def slow_rows(x):
+        yield x
+
+    for function in (rows, slow_rows):
+        with pytest.raises(TypeError, match="generator"):
+            db.compute_in("torch")(function)
+
+
+def test_detach_holds_for_results():
+    weight = torch.ones(3, requires_grad=True)
+    detached = db.compute_in("torch", detach=True)(lambda x: x * weight)
+    result = detached(np.arange(3.0))
+    assert type(result) is np.ndarray and result.tolist() == [0, 1, 2]
+    assert refuses(lambda: db.compute_in("torch")(lambda x: x * weight)(np.arange(3.0)))

@@ -426,6 +426,7 @@ RAISES = {
     ("Array.__array_interface__", "ExchangeError"): lambda: np.asarray(on_device()),
     ("Array.__array_interface__", "AttributeError"): lambda: on_device().__array_interface__,
     ("Array.memoryview", "ExchangeError"): lambda: on_device().memoryview(),
+    ("Array.tobytes", "ExchangeError"): lambda: on_device().tobytes(),
     ("dtype", "TypeError"): lambda: db.dtype(3),
     ("dtype", "ValueError"): lambda: db.dtype("float77"),
 }

@@ -107,3 +107,30 @@ def test_the_package_carries_its_types():
 )
 def test_every_public_name_is_there(name):
     assert callable(getattr(db, name))
+
+
+# The name of the module changed, and with it how the kind of interpreter is named.
+IN_A_SUBINTERPRETER = """
+try:
+    import _xxsubinterpreters as interpreters
+    made = interpreters.create(isolated=False)
+except ImportError:
+    import _interpreters as interpreters
+    made = interpreters.create("legacy")
+{before}
+try:
+    failed = interpreters.run_string(made, "import dlpack_bridge")
+except Exception as error:
+    failed = error
+print(failed)
+interpreters.destroy(made)
+import dlpack_bridge as db
+print(db.asarray(b"abc").shape)
+"""
+
+
+@pytest.mark.parametrize("before", ["", "import dlpack_bridge"])
+def test_a_subinterpreter_is_told_and_not_kept_waiting(before):
+    out = isolated.expect_clean(IN_A_SUBINTERPRETER.format(before=before), timeout=60, options=())
+    assert "main interpreter only" in out
+    assert out.endswith("(3,)\n")

@@ -1,5 +1,6 @@
 """`db.shares_memory`: exact, across frameworks, for every layout NumPy can make."""
 
+import dlpack_lab as lab
 import isolated
 import numpy as np
 import pytest
@@ -157,3 +158,36 @@ def test_a_field_and_what_the_hub_made_of_it():
     assert db.shares_memory(t, records["b"]) is True
     assert db.shares_memory(t, records) is True
     assert db.shares_memory(t, records["a"]) is False
+
+
+def packed(memory, shape, strides=None, bits=4, code=17):
+    source = lab.Export(memory.ctypes.data, shape, strides, dtype=(code, bits, 1), owner=memory)
+    return db.asarray(source.capsule())
+
+
+def test_packed_elements_lie_on_the_bytes_that_hold_them():
+    memory = np.arange(32, dtype="u1")
+    four = memory[8:]
+    for array, last in (
+        (packed(four, (4,)), 9),
+        (packed(four, (3,)), 9),
+        (packed(four, (2, 3)), 10),
+        (packed(four, ()), 8),
+        (packed(four, (5,), bits=6, code=16), 11),
+    ):
+        for byte in range(len(memory)):
+            expected = 8 <= byte <= last
+            assert db.shares_memory(array, memory[byte : byte + 1]) is expected
+            assert db.shares_memory(memory[byte : byte + 1], array) is expected
+        assert db.shares_memory(array, array) is True
+    assert db.shares_memory(packed(four, (0, 3)), memory) is False
+
+
+def test_packed_elements_that_are_not_dense_are_unknown_between_their_ends():
+    memory = np.arange(32, dtype="u1")
+    array = packed(memory[8:], (4,), (-2,))  # from half a byte of memory[8] down to memory[5]
+    assert db.shares_memory(array, memory[9:]) is False
+    assert db.shares_memory(array, memory[:5]) is False
+    assert db.shares_memory(array, memory[8:]) is True
+    with pytest.raises(ValueError):
+        db.shares_memory(array, memory[6:7])

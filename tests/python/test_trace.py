@@ -259,6 +259,41 @@ def test_a_trace_that_is_entered_twice_records_once():
     assert len(trace.records) == 2
 
 
+def test_traces_may_end_in_another_order_than_they_began():
+    outer, inner = db.trace(), db.trace()
+    outer.__enter__()
+    inner.__enter__()
+    outer.__exit__(None, None, None)
+    db.to_torch(np.arange(3.0))
+    assert (len(outer.records), len(inner.records)) == (0, 1)
+    inner.__exit__(None, None, None)
+    db.to_torch(np.arange(3.0))
+    assert (len(outer.records), len(inner.records)) == (0, 1)
+
+
+def test_a_trace_is_left_where_it_was_entered():
+    trace = db.trace()
+    with pytest.raises(ValueError, match="not active"):
+        trace.__exit__(None, None, None)
+    other = contextvars.copy_context()
+    other.run(trace.__enter__)
+    with pytest.raises(ValueError, match="another thread or task"):
+        trace.__exit__(None, None, None)
+
+
+def test_a_subclass_of_trace_is_one():
+    class Named(db.trace):
+        def __init__(self, name):
+            super().__init__()
+            self.name = name
+
+    with Named("x") as trace:
+        db.to_torch(np.arange(3.0))
+    assert (type(trace), trace.name, len(trace.records)) == (Named, "x", 1)
+    with pytest.raises(TypeError):
+        db.trace("x")
+
+
 def test_a_trace_around_another_that_is_entered_twice():
     outer, inner = db.trace(), db.trace()
     with outer, inner, outer:

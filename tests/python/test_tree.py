@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from checks import address, live, refuses
-from producers import Producer, export
+from producers import Producer, Raising, export
 
 import dlpack_bridge as db
 
@@ -269,3 +269,49 @@ def test_subclasses_of_list_and_tuple_are_kept_and_converted():
     assert type(result["tuple"]) is Rows and type(result["tuple"][0]) is torch.Tensor
     assert len(result["list"]) == 2 and len(result["tuple"]) == 1
     assert tree["list"][0] is a and result["list"] is not tree["list"]
+
+
+BAD_LEAVES = {
+    "no array": lambda: 3,
+    "no type of DLPack": lambda: np.zeros(3, "M8[s]"),
+    "a producer that raises": lambda: Raising(RuntimeError("no")),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_LEAVES)
+@pytest.mark.parametrize("to", ["torch", "array"])
+def test_a_tree_that_fails_uses_up_no_capsule(bad, to):
+    sources = export(), export()
+    capsules = [source.capsule() for source in sources]
+    tree = {"a": [capsules[0]], "b": (np.zeros(3), Point(capsules[1], BAD_LEAVES[bad]()))}
+    with pytest.raises((db.ExchangeError, db.NotAnArrayError), match=r"tree\['b'\]\[1\]\.y"):
+        db.convert_tree(tree, to)
+    assert [source.deleter_calls for source in sources] == [0, 0]
+    for capsule in capsules:
+        assert "used" not in repr(capsule)
+        assert db.to_numpy(capsule).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_capsule_that_occurs_twice_is_refused_and_kept():
+    capsule = export().capsule()
+    with pytest.raises(db.ExchangeError, match=r"(?s)^tree\[1\]: .*twice"):
+        db.convert_tree([capsule, capsule], "numpy")
+    assert "used" not in repr(capsule)
+
+
+def test_capsules_in_a_tree_are_converted_and_used_up():
+    capsules = [export().capsule() for _ in range(2)]
+    first, second = db.convert_tree([capsules[0], {"x": capsules[1]}], "numpy")
+    assert first.tolist() == second["x"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert all("used" in repr(capsule) for capsule in capsules)
+
+
+def test_a_refused_leaf_is_named_and_keeps_its_blockers_and_cause():
+    with pytest.raises(db.ExchangeError, match=r"^tree\['w'\]\[0\]: cannot") as refused:
+        db.convert_tree({"w": [Raising(RuntimeError("no"))]}, "numpy")
+    assert [reason.code for reason in refused.value.blockers] == ["producer"]
+    assert type(refused.value.__cause__) is RuntimeError
+    with pytest.raises(db.CopyRequiredError, match=r"^tree\[0\]: cannot"):
+        db.convert_tree([b"abc"], "torch", copy=False)
+    with pytest.raises(db.ExchangeError, match="^cannot"):
+        db.convert_tree(np.zeros(3, "M8[s]"), "torch")
