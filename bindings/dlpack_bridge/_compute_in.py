@@ -1,6 +1,7 @@
 """compute_in: functions that get their arrays in one framework."""
 
-from ._core import _is_array, convert_tree, info
+# Its stub is that of the package.
+from ._core import _is_array, convert_tree, info  # type: ignore[import-not-found]
 
 
 def compute_in(to, /, **keywords):

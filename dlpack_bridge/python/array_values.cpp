@@ -54,7 +54,11 @@ PyObject* converted_by_numpy(PyObject* object, PyObject* dtype, const requiremen
 bool check_on_host(PyObject* object, const char* remedy) noexcept {
   const device where = as_array(object)->device;
   if (is_host_memory(where.type)) return true;
-  const std::string text = "the array is on " + where.name() + ", not in host memory; " + remedy;
+  const std::string text =
+      "the array (" + summary(describe(as_array(object)->view())) + ") is not in host memory; " +
+      (needs_cuda(where.type) ? remedy
+                              : "the hub has no adapter for its device, so move "
+                                "it to the CPU with its own framework first");
   raise_refusal(state().exchange_error, text, {{reason_code::device, text}});
   return false;
 }

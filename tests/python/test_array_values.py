@@ -2,6 +2,7 @@
 
 import copy
 import operator
+import pickle
 import time
 import unittest.mock
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import samples
 import torch
-from checks import assert_same_elements
+from checks import assert_same_elements, refuses
 from producers import export
 
 import dlpack_bridge as db
@@ -191,3 +192,21 @@ def test_frameworks_do_not_iterate(function):
     array = db.asarray(a)
     assert best_time(lambda: function(array)) < best_time(lambda: list(array)) / 2
     assert_same_elements(function(array), a)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        iter,
+        bool,
+        np.asarray,
+        pickle.dumps,
+        copy.copy,
+        db.Array.tobytes,
+        db.Array.memoryview,
+        lambda array: array.__array__("f4"),
+    ],
+)
+def test_device_memory_is_refused_with_all_that_is_known(use):
+    with refuses("device", says=["metal:0", "float32", "(6,)", "with its own framework"]):
+        use(on_device())

@@ -167,3 +167,21 @@ def test_the_demo_names_what_it_needs(monkeypatch):
     monkeypatch.setattr(demo, "NEEDED", ("numpy", "no_such_framework"))
     with pytest.raises(SystemExit, match="pip install no_such_framework$"):
         demo.run(None)
+
+
+@pytest.mark.parametrize("command", ["matrix", "bench"])
+@pytest.mark.parametrize(
+    "file, says", [("ratios.txt", "ends in none of"), ("nowhere/ratios.png", "no folder")]
+)
+def test_a_picture_that_cannot_be_written_is_refused_before_the_work(command, file, says, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "dlpack_bridge", command, "--plot", file],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "MPLCONFIGDIR": str(tmp_path)},
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "argument --plot: " in done.stderr and says in done.stderr
+    assert "Traceback" not in done.stderr

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import re
 from typing import Any
 
+from ..cli.pictures import add_plot_option
 from . import machine
 from .options import Options
 from .report import text
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     names = [section.name for section in SECTIONS]
     threads = sorted({1, min(machine.cores(), MOST_THREADS)})
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.add_argument("--plot", metavar="FILE", help="draw the ratios, with matplotlib")
+    add_plot_option(parser, "ratios")
     parser.add_argument(
         "--only", nargs="+", choices=names, default=names, metavar="SECTION", help=", ".join(names)
     )
@@ -92,8 +92,6 @@ def measured(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def run(arguments: argparse.Namespace) -> int:
     """1 when a section could not be measured at all."""
-    if arguments.plot and importlib.util.find_spec("matplotlib") is None:
-        raise SystemExit("--plot needs matplotlib: pip install matplotlib")
     report = measured(arguments)
     print(json.dumps(report, indent=1) if arguments.json else text(report), end="", flush=True)
     if arguments.plot:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 from typing import Any
 
@@ -13,6 +12,7 @@ from ..bench.names import Names, Unavailable, in_a_line
 from ..bench.report import table
 from ..bench.timing import costs_of_calls, timer_of
 from .frameworks import ARRAYS, STATES, made, names
+from .pictures import add_plot_option
 
 TARGETS: dict[str, Any] = {
     "NumPy": "numpy",
@@ -31,7 +31,7 @@ Cell = dict[str, Any]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--plot", metavar="FILE", help="draw the matrix, with matplotlib")
+    add_plot_option(parser, "matrix")
 
 
 def sources(found: Names) -> tuple[dict[str, Any], dict[str, str]]:
@@ -121,8 +121,6 @@ def draw(found: dict[str, Any], file: str) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.plot and importlib.util.find_spec("matplotlib") is None:
-        raise SystemExit("--plot needs matplotlib: pip install matplotlib")
     found = matrix()
     print(json.dumps(found, indent=1) if arguments.json else text(found))
     if arguments.plot:
