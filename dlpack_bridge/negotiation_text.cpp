@@ -75,10 +75,21 @@ std::string unnamed_dtype_remedy(std::string_view name) {
   return "; convert it to a numeric dtype in its own framework first";
 }
 
-std::string packed_text(dtype packed) {
-  return packed.name() +
-         " is packed and is never packed or unpacked by guess; take dtype=\"bits\" "
-         "or convert it in the producer";
+bool fills_bytes(const description& s) noexcept {
+  const auto shape = s.view.shape();
+  return !shape.empty() && shape.back() * s.view.dtype().element_bits() % 8 == 0;
+}
+
+// Whether `bits` can show the elements: packed ones where they are dense and the last axis fills bytes.
+bool has_bits(const description& s) noexcept {
+  if (!s.view.dtype().is_packed() || !s.has_layout) return true;
+  return fills_bytes(s) && s.layout.c_contiguous;
+}
+
+std::string packed_text(const description& s) {
+  return s.view.dtype().name() + " is packed and is never packed or unpacked by guess; " +
+         (has_bits(s) ? "take dtype=\"bits\" or convert it in the producer"
+                      : "convert it in the producer");
 }
 
 dtype half_as_wide(dtype type) noexcept {
@@ -87,7 +98,8 @@ dtype half_as_wide(dtype type) noexcept {
 }
 
 // The target has no such type: what it has instead.
-std::string missing_dtype_text(dtype from, dtype to, const capabilities& t) {
+std::string missing_dtype_text(const description& s, dtype to, const capabilities& t) {
+  const dtype from = s.view.dtype();
   const std::optional<dtype> fits = wider(to, t.dtypes);
   const std::optional<dtype> bits = to == from ? bits_of(from) : std::nullopt;
   const bool needs_ml_dtypes = t.id == framework::numpy && (float8_dtypes.contains(id_of(to)) ||
@@ -97,12 +109,15 @@ std::string missing_dtype_text(dtype from, dtype to, const capabilities& t) {
   std::vector<std::string> ways;
   if (needs_x64) ways.emplace_back("set jax.config.update(\"jax_enable_x64\", True)");
   if (needs_ml_dtypes) ways.emplace_back("install ml_dtypes (pip install ml_dtypes)");
-  if (bits && t.dtypes.contains(id_of(*bits))) {
+  if (bits && t.dtypes.contains(id_of(*bits)) && has_bits(s)) {
     ways.push_back("pass dtype=\"bits\" for the " + bits->name() + " view");
   }
   if (fits) ways.push_back("pass dtype=" + quoted(fits->name()) + " (lossless, a copy)");
   if (needs_x64) ways.push_back("pass dtype=" + quoted(half_as_wide(to).name()) + " (narrows)");
-  if (ways.empty()) ways.emplace_back("pass dtype= with one that it has");
+  if (ways.empty()) {
+    ways.emplace_back(from.is_packed() ? "convert it in the producer"
+                                       : "pass dtype= with one that it has");
+  }
   std::string text = std::string(t.name) + " has no dtype " + to.name() + "; ";
   for (std::size_t i = 0; i < ways.size(); ++i) {
     if (i != 0) text += ", or ";
@@ -129,11 +144,11 @@ std::string dtype_text(const description& s, const requirements& r, const capabi
     return from.name() + " has no unsigned integer of the same width; leave dtype=\"bits\" out";
   }
   const dtype to = r.bits ? *bits_of(from) : r.dtype.value_or(from);
-  if (!t.dtypes.contains(id_of(to))) return missing_dtype_text(from, to, t);
+  if (!t.dtypes.contains(id_of(to))) return missing_dtype_text(s, to, t);
   if (packed_dtypes.contains(id_of(to)) && to != from) {
     return from.name() + " is never packed into " + to.name() + " by guess; pass another dtype=";
   }
-  if (packed_dtypes.contains(id_of(from))) return packed_text(from);
+  if (packed_dtypes.contains(id_of(from))) return packed_text(s);
   return "dtype " + from.name() + " becomes " + to.name() + "; leave dtype= out to share";
 }
 
@@ -169,8 +184,8 @@ std::string layout_text(const description& s, const capabilities& t) {
   }
   if (packed_dtypes.contains(id_of(s.view.dtype()))) {
     return "packed " + s.view.dtype().name() +
-           " needs a dense array whose last axis fills whole "
-           "bytes; make it contiguous in the producer";
+           " needs a dense array whose last axis fills whole bytes; " +
+           (fills_bytes(s) ? "make it contiguous in the producer" : "pad it in the producer");
   }
   if (s.byte_strides) {
     return "a stride of " + tuple_text({s.view.strides(), s.view.shape().size()}) +

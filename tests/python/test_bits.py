@@ -180,3 +180,16 @@ def test_the_bits_of_complex_numbers_are_aligned_as_integers():
     assert codes(db.plan(x, "torch", dtype="bits").reasons) == {"alignment"}
     assert address(db.to_torch(x, dtype="bits")) % 8 == 0
     assert plan_of(x[:0], "torch", dtype="bits").action == "share"
+
+
+def test_the_remedy_of_packed_elements_can_be_followed():
+    whole = export(np.zeros(2, "u1"), "uint8", dtype=(17, 4, 1), shape=(4,))
+    odd = export(np.zeros(2, "u1"), "uint8", dtype=(17, 4, 1), shape=(3,))
+    with refuses("dtype", says=['pass dtype="bits"']):
+        db.to_numpy(whole.capsule())
+    assert db.to_numpy(whole.capsule(), dtype="bits").nbytes == 2
+    with refuses("dtype") as caught:
+        db.to_numpy(odd.capsule())
+    assert "bits" not in str(caught.value)
+    with refuses("layout", says=["pad it in the producer"]):
+        db.to_numpy(odd.capsule(), dtype="bits")
