@@ -98,7 +98,7 @@ bool read_stream(PyObject* stream, device to, requirements& wanted) noexcept {
 
 bool read_arguments(const dlpack_arguments& given, device own, requirements& wanted) noexcept {
   if (given.dl_device != Py_None) {
-    wanted.device = device_from_object(given.dl_device);
+    wanted.device = device_to_use(given.dl_device);
     if (!wanted.device) return false;
   }
   wanted.readonly = readonly_policy::error;  // nobody asked for a copy

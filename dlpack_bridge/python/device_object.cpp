@@ -112,12 +112,16 @@ std::optional<device> device_from_object(PyObject* object) noexcept {
     const auto type = small_int(PyTuple_GET_ITEM(object, 0), largest);
     const auto id = type ? small_int(PyTuple_GET_ITEM(object, 1), largest) : std::nullopt;
     if (!id) return std::nullopt;
-    const auto kind = static_cast<DLDeviceType>(*type);
-    return kind == kDLCPU ? device() : device(kind, *id);  // the id of a CPU means nothing
+    return device(static_cast<DLDeviceType>(*type), *id);
   }
   PyErr_Format(PyExc_TypeError, "expected a device (name, (type, id) or torch.device), got %.200s",
                Py_TYPE(object)->tp_name);
   return std::nullopt;
+}
+
+std::optional<device> device_to_use(PyObject* object) noexcept {
+  const std::optional<device> read = device_from_object(object);
+  return read && read->type == kDLCPU ? device() : read;
 }
 
 }  // namespace dlpack_bridge::python

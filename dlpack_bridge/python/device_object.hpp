@@ -17,5 +17,7 @@ ref make_device(device d) noexcept;
 /// Reads a device in any spelling: name, DLPack tuple, torch.device, `Array.device`. Empty with
 /// TypeError or ValueError set.
 std::optional<device> device_from_object(PyObject* object) noexcept;
+/// The same of a device that a result is to live on: the id of a CPU means nothing there.
+std::optional<device> device_to_use(PyObject* object) noexcept;
 
 }  // namespace dlpack_bridge::python

@@ -30,7 +30,7 @@ bool read_dtype(PyObject* value, requirements& wanted) noexcept {
 
 bool read_device(PyObject* value, requirements& wanted) noexcept {
   if (value == Py_None) return true;
-  wanted.device = device_from_object(value);
+  wanted.device = device_to_use(value);
   return wanted.device.has_value();
 }
 

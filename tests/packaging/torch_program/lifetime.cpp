@@ -25,7 +25,7 @@ at::Tensor watched_tensor() {
 }
 managed_tensor watched_array() {
   auto memory = std::make_unique<watched>();
-  const float* const data = memory->values;
+  float* const data = memory->values;
   return share(data, {2, 3}, {}, float32, std::move(memory));
 }
 

@@ -15,7 +15,7 @@ constexpr dtype float8_e3m4(kDLFloat8_e3m4, 8);
 
 managed_tensor array_of(std::unique_ptr<watched> memory, const extent_list& shape,
                         const extent_list& strides, int first = 0, bool read_only = false) {
-  const float* const data = memory->values + first;
+  float* const data = memory->values + first;
   return share(data, shape, strides, float32, std::move(memory), {}, read_only);
 }
 managed_tensor six(bool read_only = false) {
@@ -25,7 +25,7 @@ managed_tensor backwards() { return array_of(std::make_unique<watched>(), {4}, {
 
 managed_tensor unaligned() {
   auto memory = std::make_unique<watched>();
-  const char* const data = reinterpret_cast<const char*>(memory->values) + 1;
+  char* const data = reinterpret_cast<char*>(memory->values) + 1;
   return share(data, {3}, {}, float32, std::move(memory));
 }
 
