@@ -70,9 +70,7 @@ void judge_bits(decision& d, const description& s, const capabilities& t) noexce
   if (!bits || !t.dtypes.contains(id_of(d.dtype))) d.blockers.add(why::dtype);
   if (!from.is_packed() || !s.has_layout) return;
   // Bytes can only be counted along a dense last axis.
-  const auto shape = s.view.shape();
-  const bool whole = !shape.empty() && shape.back() * from.element_bits() % 8 == 0;
-  if (!whole || !s.layout.c_contiguous) d.blockers.add(why::layout);
+  if (!fills_bytes(s.view) || !s.layout.c_contiguous) d.blockers.add(why::layout);
 }
 
 void judge_dtype(decision& d, const description& s, const requirements& r,
@@ -194,6 +192,11 @@ bool lacks_stream(const description& s, const requirements& r) noexcept {
 }
 
 }  // namespace
+
+bool fills_bytes(const tensor_view& packed) noexcept {
+  const auto shape = packed.shape();
+  return !shape.empty() && shape.back() * packed.dtype().element_bits() % 8 == 0;
+}
 
 std::optional<std::int64_t> missing_stream(const requirements& r, DLDeviceType where) noexcept {
   const bool rocm = where == kDLROCM;

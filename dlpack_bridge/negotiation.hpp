@@ -55,6 +55,9 @@ struct requirements {
   }
 };
 
+/// Whether the last axis of packed elements fills whole bytes, as `bits` needs it.
+bool fills_bytes(const tensor_view& packed) noexcept;
+
 /// The stream that the caller names where there is no such stream on a kind of device; empty when it
 /// may be used there, when none is named, and for -1.
 std::optional<std::int64_t> missing_stream(const requirements& wanted, DLDeviceType where) noexcept;

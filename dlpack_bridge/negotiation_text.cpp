@@ -75,15 +75,10 @@ std::string unnamed_dtype_remedy(std::string_view name) {
   return "; convert it to a numeric dtype in its own framework first";
 }
 
-bool fills_bytes(const description& s) noexcept {
-  const auto shape = s.view.shape();
-  return !shape.empty() && shape.back() * s.view.dtype().element_bits() % 8 == 0;
-}
-
 // Whether `bits` can show the elements: packed ones where they are dense and the last axis fills bytes.
 bool has_bits(const description& s) noexcept {
   if (!s.view.dtype().is_packed() || !s.has_layout) return true;
-  return fills_bytes(s) && s.layout.c_contiguous;
+  return fills_bytes(s.view) && s.layout.c_contiguous;
 }
 
 std::string packed_text(const description& s) {
@@ -185,7 +180,7 @@ std::string layout_text(const description& s, const capabilities& t) {
   if (packed_dtypes.contains(id_of(s.view.dtype()))) {
     return "packed " + s.view.dtype().name() +
            " needs a dense array whose last axis fills whole bytes; " +
-           (fills_bytes(s) ? "make it contiguous in the producer" : "pad it in the producer");
+           (fills_bytes(s.view) ? "make it contiguous in the producer" : "pad it in the producer");
   }
   if (s.byte_strides) {
     return "a stride of " + tuple_text({s.view.strides(), s.view.shape().size()}) +

@@ -186,7 +186,7 @@ bool describe_by_protocol(inbound& in, const requirements& wanted) {
     if (found != jax_buffer::none) return found == jax_buffer::described;
   }
   if (in.desc.source == framework::tensorflow) {
-    if (refuse_objects_of_tensorflow(in)) return true;
+    if (refuse_objects_of_tensorflow(in, dlpack_device.get())) return true;
     in.capsule = tensorflow_on_host(in.object, call.dlpack.get());
     if (in.capsule) {
       // It drops a buffer of TensorFlow's, in C++ (tensorflow/c/eager/dlpack.cc).

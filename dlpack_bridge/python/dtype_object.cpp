@@ -6,6 +6,7 @@
 
 #include <dlpack_bridge/python/numpy.hpp>
 #include <dlpack_bridge/python/process_state.hpp>
+#include <dlpack_bridge/python/tensorflow.hpp>
 #include <dlpack_bridge/python/values.hpp>
 
 namespace dlpack_bridge::python {
@@ -133,14 +134,6 @@ std::optional<dtype> dtype_from_tensorflow(PyObject* object) noexcept {
   const std::optional<dtype> read = words ? dtype::from_name(*words) : std::nullopt;
   if (!read) PyErr_Clear();
   return read ? read : unknown_dtype(object);
-}
-
-bool is_dtype_of_tensorflow(PyObject* object) noexcept {
-  if (!is_type_named(object, "DType")) return false;
-  const ref module = attribute_or_none(reinterpret_cast<PyObject*>(Py_TYPE(object)), "__module__");
-  const auto name = module && PyUnicode_Check(module.get()) ? utf8(module.get()) : std::nullopt;
-  if (!name) PyErr_Clear();
-  return name && name->starts_with("tensorflow.");
 }
 
 std::optional<dtype> dtype_from_tuple(PyObject* tuple) noexcept {

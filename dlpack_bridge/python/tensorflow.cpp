@@ -44,14 +44,23 @@ constexpr long objects[] = {7, 20, 21};
 
 }  // namespace
 
-bool refuse_objects_of_tensorflow(inbound& in) {
+bool is_dtype_of_tensorflow(PyObject* object) noexcept {
+  if (!is_type_named(object, "DType")) return false;
+  const ref module = attribute_or_none(reinterpret_cast<PyObject*>(Py_TYPE(object)), "__module__");
+  const auto name = module && PyUnicode_Check(module.get()) ? utf8(module.get()) : std::nullopt;
+  if (!name) PyErr_Clear();
+  return name && name->starts_with("tensorflow.");
+}
+
+bool refuse_objects_of_tensorflow(inbound& in, PyObject* dlpack_device) {
   const long number = type_number(in.object);
   const auto* const found = std::ranges::find(objects, number);
   if (found == std::end(objects)) return false;
   constexpr const char* names[] = {"string", "resource", "variant"};
   in.name_dtype(names[found - std::begin(objects)]);
   const int ndim = read_shape(in.object, in.room);
-  const std::optional<device> where = announced_device(in.entry->dlpack_device, in.object);
+  const std::optional<device> where =
+      dlpack_device == nullptr ? std::nullopt : announced_device(dlpack_device, in.object);
   PyErr_Clear();
   in.desc.has_layout = false;
   in.desc.has_device = where.has_value();

@@ -205,6 +205,20 @@ for raises in (KeyboardInterrupt(), MemoryError()):
     raise AssertionError("nothing was raised")
 assert asked == ["to_dlpack"] * 2
 """,
+    "a tensor of strings is not asked for its memory, nor for a method that it lacks": """
+class Strings(EagerTensor):
+    __module__ = "tensorflow.python.framework.ops"
+    __dlpack_device__ = None
+    shape = (2,)
+
+    def _datatype_enum(self):
+        return 7
+
+plan = db.plan(Strings(), "numpy")
+assert "dtype" in [blocker.code for blocker in plan.blockers]
+assert "dtype string, shape (2,)" in str(plan)
+assert asked == []
+""",
     "a method of a subclass is not passed over": """
 class Own(EagerTensor):
     def __dlpack__(self, **keywords):
