@@ -97,6 +97,7 @@ set(dlpack_bridge_python_headers
     object.hpp
     process_end.hpp
     process_state.hpp
+    producer.hpp
     release.hpp
     result.hpp
     road.hpp

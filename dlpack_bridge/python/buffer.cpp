@@ -87,7 +87,7 @@ bool describe_buffer(inbound& in, const requirements&) {
 }  // namespace
 
 bool describe_lent_buffer(inbound& in) {
-  const bool immutable = in.entry->immutable;
+  const bool immutable = capabilities_of(in.desc.source).immutable;
   auto* view = static_cast<Py_buffer*>(PyMem_RawCalloc(1, sizeof(Py_buffer)));
   if (view == nullptr) {
     PyErr_NoMemory();

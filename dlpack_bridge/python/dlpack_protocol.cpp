@@ -8,9 +8,7 @@
 #include <dlpack_bridge/python/dlpack_call.hpp>
 #include <dlpack_bridge/python/dtype_object.hpp>
 #include <dlpack_bridge/python/errors.hpp>
-#include <dlpack_bridge/python/jax.hpp>
 #include <dlpack_bridge/python/source.hpp>
-#include <dlpack_bridge/python/tensorflow.hpp>
 #include <dlpack_bridge/python/values.hpp>
 #include <dlpack_bridge/version.hpp>
 
@@ -104,7 +102,8 @@ bool may_be_told(inbound& in, device where) {
 }
 
 // The producer orders its work before later work on this stream, and the result goes on from there.
-stream_handle stream_to_tell(inbound& in, const requirements& wanted, device where) {
+stream_handle stream_to_tell(inbound& in, const producer_row& producer, const requirements& wanted,
+                             device where) {
   if (where.type == kDLROCM) {
     const std::int64_t user = wanted.stream.known() ? wanted.stream.protocol() : 0;
     return *stream_handle::from_protocol(kDLROCM, in.mode == look::borrow ? -1 : user);
@@ -114,10 +113,8 @@ stream_handle stream_to_tell(inbound& in, const requirements& wanted, device whe
   stream_handle& user = in.desc.streams.consumer.handle;
   const bool driver = cuda_status().answers();
   user = driver ? stream_of_use(in, wanted, where) : wanted.stream;
-  // JAX takes -1 for a handle.
-  const bool takes_no_sync = in.desc.source != framework::jax;
   if (in.mode == look::borrow) return no_sync;
-  if (user.known() && (takes_no_sync || !user.no_sync())) return user;
+  if (user.known() && (producer.takes_no_sync || !user.no_sync())) return user;
   if (!driver) return legacy;
   const stream_handle own = cuda_backend()->own_stream(where);
   if (!user.known()) user = own;
@@ -137,29 +134,28 @@ bool agree(device announced, device found) noexcept {
 }
 
 // An array that cannot be exported (of JAX: traced, or in several parts) may be the answer as it is: what
-// it says of itself. Arrays of JAX and TensorFlow are row-major. False with an error that must pass
-// through.
-bool refuse_with_claims(inbound& in, std::optional<device> where) {
+// it says of itself, where that describes it: row-major arrays. False with an error that must pass through.
+bool refuse_with_claims(inbound& in, const producer_row& producer, std::optional<device> where) {
   if (!in.refuse_producer_error()) return false;
-  const bool from_jax = in.desc.source == framework::jax;
-  if (!from_jax && in.desc.source != framework::tensorflow) return true;
+  const capabilities& holds = capabilities_of(in.desc.source);
+  if (holds.any_strides) return true;
   const ref type = attribute_or_none(in.object, "dtype");
   const std::optional<dtype> element = type ? dtype_from_object(type.get()) : std::nullopt;
   PyErr_Clear();
   const int ndim = read_shape(in.object, in.room);
-  if (!where && from_jax && is_on_host_in_jax(in.object)) where = device();
+  if (!where && producer.find_device != nullptr) where = producer.find_device(in.object);
   in.desc.has_dtype = element.has_value();
   in.desc.has_device = where.has_value();
   in.desc.says_contiguous = true;
-  in.desc.view =
-      tensor_view(nullptr, ndim < 0 ? nullptr : in.room, nullptr, std::max(ndim, 0),
-                  element.value_or(dtype()), where.value_or(device()), /*read_only=*/true);
+  in.desc.view = tensor_view(nullptr, ndim < 0 ? nullptr : in.room, nullptr, std::max(ndim, 0),
+                             element.value_or(dtype()), where.value_or(device()), holds.immutable);
   return true;
 }
 
-bool refuse_answer(inbound& in, bool on_gpu, std::optional<device> where) {
+bool refuse_answer(inbound& in, const producer_row& producer, bool on_gpu,
+                   std::optional<device> where) {
   if (!in.capsule) {
-    if (!on_gpu || !lacks_keyword()) return refuse_with_claims(in, where);
+    if (!on_gpu || !lacks_keyword()) return refuse_with_claims(in, producer, where);
     PyErr_Clear();
     nothing_known(in);
     in.refuse(why::stream,
@@ -179,52 +175,43 @@ bool describe_by_protocol(inbound& in, const requirements& wanted) {
   dlpack_call call{.dlpack = ref::borrow(in.entry->dlpack), .self = ref::borrow(in.object)};
   call.forbids_copy = wanted.copy == copy_policy::never;
   const ref dlpack_device = ref::borrow(in.entry->dlpack_device);
-  const bool immutable = in.entry->immutable;
+  const producer_row& producer = *in.entry->producer;
+  const bool immutable = capabilities_of(in.desc.source).immutable;
 
-  if (in.desc.source == framework::jax) {
-    const jax_buffer found = describe_jax_on_host(in);
-    if (found != jax_buffer::none) return found == jax_buffer::described;
-  }
-  if (in.desc.source == framework::tensorflow) {
-    if (refuse_objects_of_tensorflow(in, dlpack_device.get())) return true;
-    in.capsule = tensorflow_on_host(in.object, call.dlpack.get());
-    if (in.capsule) {
-      // It drops a buffer of TensorFlow's, in C++ (tensorflow/c/eager/dlpack.cc).
-      in.deletes_without_python = true;
-      describe_capsule(in, immutable);
-      return true;
-    }
-    if (PyErr_Occurred()) return false;
+  if (producer.ask_first != nullptr) {
+    const shortcut found = producer.ask_first(in, call.dlpack.get(), dlpack_device.get());
+    if (found == shortcut::exported) describe_capsule(in, immutable);
+    if (found != shortcut::none) return found != shortcut::failed;
   }
   std::optional<device> announced;
   if (dlpack_device) {
     announced = announced_device(dlpack_device.get(), in.object);
     if (announced) {
       call.where = *announced;
-    } else if (in.desc.source == framework::jax && is_answer_error()) {
-      PyErr_Clear();  // its __dlpack__ says better what is wrong: the array was deleted, or is traced
+    } else if (producer.device_may_fail && is_answer_error()) {
+      PyErr_Clear();
     } else {
       return in.refuse_producer_error();
     }
   }
   const bool on_gpu = needs_cuda(call.where.type) || call.where.type == kDLROCM;
   if (on_gpu) {
-    const bool jax = in.desc.source == framework::jax && needs_cuda(call.where.type);
-    if (jax && in.mode == look::borrow) return describe_jax(in, call.where);
+    const bool looks = in.mode == look::borrow && needs_cuda(call.where.type);
+    if (looks && producer.look_at_device != nullptr) return producer.look_at_device(in, call.where);
     if (missing_stream(wanted, call.where.type)) {
       describe_place_only(in, call.where);  // the refusal is negotiate's
       return true;
     }
-    const stream_handle told = stream_to_tell(in, wanted, call.where);
-    const bool judged = !told.no_sync() && needs_cuda(call.where.type) && cuda_status().answers();
+    const stream_handle stream = stream_to_tell(in, producer, wanted, call.where);
+    const bool judged = !stream.no_sync() && needs_cuda(call.where.type) && cuda_status().answers();
     if (judged && !may_be_told(in, call.where)) return true;
-    in.capsule = ask_in_order(call, told, wanted.stream.no_sync(), in.desc.streams);
+    in.capsule = ask_in_order(call, stream, wanted.stream.no_sync(), in.desc.streams);
     if (in.mode == look::borrow) in.desc.streams.producer_unknown = !wanted.stream.no_sync();
   } else {
     in.capsule = ask_on_host(call);
   }
   if (!in.capsule || !PyCapsule_CheckExact(in.capsule.get()))
-    return refuse_answer(in, on_gpu, announced);
+    return refuse_answer(in, producer, on_gpu, announced);
   describe_capsule(in, immutable);
   if (announced && in.desc.has_device && !agree(*announced, in.desc.view.device())) {
     in.refuse(why::malformed, "the producer announces " + announced->name() +

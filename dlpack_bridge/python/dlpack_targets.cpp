@@ -5,6 +5,7 @@
 #include <dlpack_bridge/python/array.hpp>
 #include <dlpack_bridge/python/capsule.hpp>
 #include <dlpack_bridge/python/jax.hpp>
+#include <dlpack_bridge/python/tensorflow.hpp>
 
 namespace dlpack_bridge::python {
 namespace {
@@ -43,10 +44,11 @@ PyObject* wrap_by_object(handed_over& out, PyObject*) {
 }
 
 // To who takes a capsule and asks for no stream.
-template <framework Id, ref (*make_capsule)(managed_tensor) noexcept>
+template <framework Id, ref (*make_capsule)(managed_tensor) noexcept,
+          PyObject* (*call)(PyObject* function, PyObject* capsule) = PyObject_CallOneArg>
 PyObject* wrap_by_capsule(handed_over& out, PyObject*) {
   const ref capsule = make_capsule(managed_tensor::wrap(out.view, std::move(out.keep), out.flags));
-  return capsule ? PyObject_CallOneArg(from_dlpack<Id>, capsule.get()) : nullptr;
+  return capsule ? call(from_dlpack<Id>, capsule.get()) : nullptr;
 }
 
 // ---- the rows ------------------------------------------------------------------------------------
@@ -109,8 +111,10 @@ target_row& cupy_target() noexcept {
 }
 
 target_row& tensorflow_target() noexcept {
-  static target_row row{capabilities_of(framework::tensorflow), prepare_tensorflow,
-                        wrap_by_capsule<framework::tensorflow, make_legacy_capsule>, same_object};
+  static target_row row{
+      capabilities_of(framework::tensorflow), prepare_tensorflow,
+      wrap_by_capsule<framework::tensorflow, make_legacy_capsule, call_from_dlpack_of_tensorflow>,
+      same_object};
   return row;
 }
 

@@ -52,7 +52,7 @@ bool renew_by_table(PyObject*, const type_entry& entry, device where, stream_han
 
 bool describe_by_table(inbound& in, const requirements&) {
   const DLPackExchangeAPI* api = in.entry->api;
-  const bool immutable = in.entry->immutable;
+  const bool immutable = capabilities_of(in.desc.source).immutable;
   std::uint64_t flags = 0;
   const DLTensor* tensor = export_tensor(in, flags);
   if (tensor == nullptr) {

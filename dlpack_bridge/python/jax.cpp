@@ -8,7 +8,13 @@
 #include <dlpack_bridge/python/values.hpp>
 
 namespace dlpack_bridge::python {
-jax_buffer describe_jax_on_host(inbound& in) {
+namespace {
+
+// Describes an array in host memory by its buffer: the memory that `__dlpack__` gives, in a quarter of the
+// time, since no Python runs. Not memory of a device, elements that only ml_dtypes has, layouts of its own,
+// several shards, an array that was deleted or is still being computed: JAX 0.10.2 waits for the latter
+// without the GIL, and ends the process when another thread deletes it meanwhile.
+shortcut describe_jax_on_host(inbound& in, PyObject*, PyObject*) {
   static PyObject* const is_deleted = PyUnicode_InternFromString("is_deleted");
   static PyObject* const is_ready = PyUnicode_InternFromString("is_ready");
   const auto says = [&in](PyObject* question, PyObject* expected) {
@@ -19,14 +25,15 @@ jax_buffer describe_jax_on_host(inbound& in) {
   const bool lends = PyObject_CheckBuffer(in.object) && says(is_deleted, Py_False) &&
                      says(is_ready, Py_True) && describe_lent_buffer(in);
   if (lends) in.row = &buffer_source;
-  if (lends || !PyErr_Occurred()) return lends ? jax_buffer::described : jax_buffer::none;
-  if (!is_answer_error()) return jax_buffer::failed;
+  if (lends || !PyErr_Occurred()) return lends ? shortcut::described : shortcut::none;
+  if (!is_answer_error()) return shortcut::failed;
   PyErr_Clear();
-  return jax_buffer::none;
+  return shortcut::none;
 }
 
-bool describe_jax(inbound& in, device where) {
-  const bool immutable = in.entry->immutable;  // before foreign code can run
+// Describes an array on a GPU by its attributes: its `__dlpack__` takes -1 for a stream and every other
+// number for an order.
+bool describe_jax_on_device(inbound& in, device where) {
   const int ndim = read_shape(in.object, in.room);
   if (ndim < 0) {
     PyErr_SetString(PyExc_TypeError, "shape is no tuple of at most 64 ints");
@@ -35,14 +42,14 @@ bool describe_jax(inbound& in, device where) {
   const ref type = ref::steal(PyObject_GetAttrString(in.object, "dtype"));
   const std::optional<dtype> read = type ? dtype_from_object(type.get()) : std::nullopt;
   if (!read) return in.refuse_producer_error();
-  in.desc.view =
-      tensor_view(nullptr, in.room, nullptr, ndim, *read, where, /*read_only=*/immutable);
+  in.desc.view = tensor_view(nullptr, in.room, nullptr, ndim, *read, where, /*read_only=*/true);
   describe_layout(in.desc);
   in.desc.streams.producer_unknown = true;
   return true;
 }
 
-bool is_on_host_in_jax(PyObject* x) noexcept {
+// The host, where an array says that all of it is there: it may be in several parts.
+std::optional<device> find_jax_on_host(PyObject* x) noexcept {
   const ref devices = ref::steal(PyObject_CallMethod(x, "devices", nullptr));
   const ref all = devices ? ref::steal(PySequence_Tuple(devices.get())) : ref();
   bool on_host = all && PyTuple_GET_SIZE(all.get()) > 0;
@@ -52,8 +59,21 @@ bool is_on_host_in_jax(PyObject* x) noexcept {
               PyUnicode_CompareWithASCIIString(platform.get(), "cpu") == 0;
   }
   PyErr_Clear();
-  return on_host;
+  return on_host ? std::optional(device()) : std::nullopt;
 }
+
+}  // namespace
+
+// `__dlpack__` takes -1 for a stream's handle; `__dlpack_device__` of an
+// array that was deleted or is traced raises, and `__dlpack__` says better why.
+constinit const producer_row jax_producer{
+    .id = framework::jax,
+    .takes_no_sync = false,
+    .device_may_fail = true,
+    .ask_first = describe_jax_on_host,
+    .look_at_device = describe_jax_on_device,
+    .find_device = find_jax_on_host,
+};
 
 bool jax_has_x64() noexcept {
   static PyObject* const enable_x64 = PyUnicode_InternFromString("jax_enable_x64");

@@ -6,6 +6,7 @@
 
 #include <dlpack_bridge/python/errors.hpp>
 #include <dlpack_bridge/python/object.hpp>
+#include <dlpack_bridge/python/producer.hpp>
 #include <dlpack_bridge/python/road.hpp>
 
 namespace dlpack_bridge::python {
@@ -16,8 +17,8 @@ struct type_entry {
   unsigned int version_tag = 0;  ///< CPython's: unique, changes when the type or a base changes
   const source_row* row = nullptr;
   framework origin = framework::other;
-  reason_set always;       ///< states that hold for every object of the type
-  bool immutable = false;  ///< the framework never writes: read-only by contract
+  const producer_row* producer = &any_producer;
+  reason_set always;  ///< states that hold for every object of the type
   const DLPackExchangeAPI* api = nullptr;
   PyObject* dlpack = nullptr;         ///< `__dlpack__` of the type, borrowed
   PyObject* dlpack_device = nullptr;  ///< `__dlpack_device__` of the type, borrowed

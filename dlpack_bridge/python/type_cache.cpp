@@ -29,12 +29,15 @@ std::string_view top_package(PyTypeObject* type) noexcept {
   return name.substr(0, name.find('.'));
 }
 
-framework origin_of(std::string_view package) noexcept {
-  if (package == "jaxlib" || package == "jax") return framework::jax;
-  if (package == "tensorflow") return framework::tensorflow;
-  if (package == "cupy") return framework::cupy;
-  if (package == "tvm_ffi") return framework::tvm_ffi;
-  return framework::other;
+constexpr producer_row cupy_producer{framework::cupy};
+constexpr producer_row tvm_ffi_producer{framework::tvm_ffi};
+
+const producer_row* producer_of(std::string_view package) noexcept {
+  if (package == "jaxlib" || package == "jax") return &jax_producer;
+  if (package == "tensorflow") return &tensorflow_producer;
+  if (package == "cupy") return &cupy_producer;
+  if (package == "tvm_ffi") return &tvm_ffi_producer;
+  return &any_producer;
 }
 
 // The protocols in the order of how much they tell.
@@ -43,8 +46,8 @@ void look_at_protocols(type_entry& e) noexcept {
   static PyObject* const dlpack_device = interned("__dlpack_device__");
   static PyObject* const cuda_interface = interned("__cuda_array_interface__");
   static PyObject* const interface = interned("__array_interface__");
-  e.origin = origin_of(top_package(e.type));
-  e.immutable = e.origin == framework::jax || e.origin == framework::tensorflow;
+  e.producer = producer_of(top_package(e.type));
+  e.origin = e.producer->id;
   e.api = exchange_api_of(e.type);
   e.dlpack = type_attribute(e.type, dlpack);
   e.dlpack_device = type_attribute(e.type, dlpack_device);

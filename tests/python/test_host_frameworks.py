@@ -232,6 +232,117 @@ assert asked == ["__dlpack_device__", "__dlpack__"]
 }
 
 
+# The functions of TensorFlow 2.21, word by word as far as their names go, and what they call.
+TENSORFLOW_FUNCTIONS = """
+import sys, types
+
+def module(name, **attributes):
+    sys.modules[name] = types.ModuleType(name)
+    vars(sys.modules[name]).update(attributes)
+    return sys.modules[name]
+
+class Context:
+    def __init__(self, handle):
+        self._initialized = False
+        self._context_handle = None
+        self.own_handle = handle
+
+    def ensure_initialized(self):
+        calls.append("ensure_initialized")
+        self._initialized, self._context_handle = True, self.own_handle
+
+    @property
+    def _handle(self):
+        return self._context_handle
+
+calls = []
+context = module("tensorflow.python.eager.context", _context=Context("first"))
+context.context = lambda: context._context
+
+def make(capsule, handle):
+    calls.append(handle)
+    return torch.utils.dlpack.from_dlpack(capsule)
+
+def give(x):
+    calls.append("library")
+    return x.answer()
+
+pywrap_tfe = module(
+    "tensorflow.python.pywrap_tfe", TFE_FromDlpackCapsule=make, TFE_ToDlpackCapsule=give
+)
+
+def to_dlpack(tensor):
+    return pywrap_tfe.TFE_ToDlpackCapsule(tensor)
+
+def from_dlpack(capsule):
+    context.context().ensure_initialized()
+    return pywrap_tfe.TFE_FromDlpackCapsule(capsule, context.context()._handle)
+
+def other_from_dlpack(capsule):
+    calls.append("other")
+    return from_dlpack(capsule)
+
+def install(function):
+    dlpack = types.SimpleNamespace(from_dlpack=function)
+    config = types.SimpleNamespace(list_physical_devices=lambda kind: [])
+    module("tensorflow", experimental=types.SimpleNamespace(dlpack=dlpack), config=config)
+"""
+
+TENSORFLOW_FUNCTION_CASES = {
+    "to_dlpack is passed over for what it calls": """
+sys.modules["tensorflow.python.dlpack.dlpack"].to_dlpack = to_dlpack
+x = EagerTensor()
+assert db.to_numpy(x).ctypes.data == x.export.address
+assert calls == ["library"] and asked == []
+""",
+    "from_dlpack is passed over for what it calls, once the context is there": """
+install(from_dlpack)
+x = np.ones(3, np.float32)
+made = [db.convert(x, "tensorflow") for _ in range(2)]
+assert calls == ["ensure_initialized", "first", "first"]
+assert [t.tolist() for t in made] == [[1, 1, 1]] * 2
+""",
+    "a context that was replaced is made ready, and its own handle given": """
+install(from_dlpack)
+x = np.ones(3, np.float32)
+db.convert(x, "tensorflow")
+context._context = Context("second")
+db.convert(x, "tensorflow")
+db.convert(x, "tensorflow")
+assert calls == ["ensure_initialized", "first", "ensure_initialized", "second", "second"]
+""",
+    "a from_dlpack that does something else is called": """
+install(other_from_dlpack)
+x = np.ones(3, np.float32)
+db.convert(x, "tensorflow")
+db.convert(x, "tensorflow")
+assert calls == ["other", "ensure_initialized", "first"] * 2
+""",
+    "what the library raises is raised": """
+def make(capsule, handle):
+    raise RuntimeError("no such element type")
+
+pywrap_tfe.TFE_FromDlpackCapsule = make
+install(from_dlpack)
+context.context().ensure_initialized()
+x = np.ones(3, np.float32)
+try:
+    db.convert(x, "tensorflow")
+except RuntimeError as error:
+    assert str(error) == "no such element type"
+else:
+    raise AssertionError("nothing was raised")
+assert sys.getrefcount(x) == 2
+""",
+}
+
+
+@pytest.mark.parametrize("case", TENSORFLOW_FUNCTION_CASES)
+def test_functions_of_tensorflow(case):
+    program = TENSORFLOW + "import torch\n" + TENSORFLOW_FUNCTIONS
+    isolated.expect_clean(program + TENSORFLOW_FUNCTION_CASES[case])
+
+
 @pytest.mark.parametrize("case", TENSORFLOW_CASES)
 def test_tensors_of_tensorflow(case):
     isolated.expect_clean(TENSORFLOW + TENSORFLOW_CASES[case])
