@@ -52,6 +52,32 @@ bool is_namedtuple(PyObject* x) noexcept {
          type_attribute(Py_TYPE(x), fields) != nullptr;
 }
 
+// A namedtuple's names, one for each item; empty without an error when they are not that.
+ref names_of(PyObject* x) noexcept {
+  ref names = attribute_or_none(type_of(x), "_fields");
+  const bool fit =
+      names && PyTuple_Check(names.get()) && PyTuple_GET_SIZE(names.get()) == PyTuple_GET_SIZE(x);
+  return fit ? std::move(names) : ref();
+}
+
+// A tuple of the type of `x` with other items and the attributes of `x`, as unpickling makes it: its
+// `__new__` and `__init__` may want anything. Only those of structseq, whose tuple is a part of it, make
+// their own.
+ref tuple_like(PyObject* x, PyObject* values) noexcept {
+  if (PyTuple_CheckExact(x)) return ref::steal(PyList_AsTuple(values));
+  static PyObject* const parts = PyUnicode_InternFromString("n_sequence_fields");
+  if (type_attribute(Py_TYPE(x), parts) != nullptr) {
+    return ref::steal(PyObject_CallOneArg(type_of(x), values));
+  }
+  const ref arguments = ref::steal(PyTuple_Pack(1, values));
+  ref made =
+      arguments ? ref::steal(PyTuple_Type.tp_new(Py_TYPE(x), arguments.get(), nullptr)) : ref();
+  const ref own = made ? attribute_or_none(x, "__dict__") : ref();
+  const ref room = own ? attribute_or_none(made.get(), "__dict__") : ref();
+  if (room && PyDict_Check(room.get()) && PyDict_Update(room.get(), own.get()) != 0) return {};
+  return made;
+}
+
 bool is_dataclass(PyObject* x) noexcept {
   static PyObject* const fields = PyUnicode_InternFromString("__dataclass_fields__");
   return type_attribute(Py_TYPE(x), fields) != nullptr;
@@ -129,10 +155,10 @@ class tree_walk {
 
   ref convert_container(PyObject* x, const place& at) noexcept {
     if (Py_EnterRecursiveCall(" in convert_tree") != 0) return {};
-    ref made = PyDict_Check(x)                       ? convert_dict(x, at)
-               : is_namedtuple(x)                    ? convert_namedtuple(x, at)
-               : PyList_Check(x) || PyTuple_Check(x) ? convert_sequence(x, at)
-                                                     : convert_dataclass(x, at);
+    ref made = PyDict_Check(x)    ? convert_dict(x, at)
+               : PyTuple_Check(x) ? convert_tuple(x, at)
+               : PyList_Check(x)  ? convert_list(x, at)
+                                  : convert_dataclass(x, at);
     Py_LeaveRecursiveCall();
     return made;
   }
@@ -158,35 +184,38 @@ class tree_walk {
     return made;
   }
 
-  ref convert_sequence(PyObject* x, const place& at) noexcept {
+  // The values of a list or a tuple, converted; `changed` says whether one of them is another now.
+  ref convert_items(PyObject* x, const place& at, bool& changed) noexcept {
     ref values = ref::steal(PySequence_List(x));
-    if (!values) return {};
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(values.get()); ++i) {
+    const ref names = values && is_namedtuple(x) ? names_of(x) : ref();
+    for (Py_ssize_t i = 0; values && i < PyList_GET_SIZE(values.get()); ++i) {
       PyObject* const value = PyList_GET_ITEM(values.get(), i);
-      ref made = convert_node(value, {&at, place::step::item, nullptr, i});
-      if (!made || PyList_SetItem(values.get(), i, made.release()) != 0) return {};
+      const place here = names ? place{&at, place::step::field, PyTuple_GET_ITEM(names.get(), i)}
+                               : place{&at, place::step::item, nullptr, i};
+      ref made = convert_node(value, here);
+      if (!made) return {};
+      changed = changed || made.get() != value;
+      if (PyList_SetItem(values.get(), i, made.release()) != 0) return {};
     }
-    if (PyList_CheckExact(x)) return values;
-    if (PyTuple_CheckExact(x)) return ref::steal(PyList_AsTuple(values.get()));
-    if (PyTuple_Check(x)) return ref::steal(PyObject_CallOneArg(type_of(x), values.get()));
+    return values;
+  }
+
+  ref convert_tuple(PyObject* x, const place& at) noexcept {
+    bool changed = false;
+    const ref values = convert_items(x, at, changed);
+    if (!values) return {};
+    return changed ? tuple_like(x, values.get()) : ref::borrow(x);
+  }
+
+  ref convert_list(PyObject* x, const place& at) noexcept {
+    bool changed = false;
+    ref values = convert_items(x, at, changed);
+    if (!values || PyList_CheckExact(x)) return values;
     ref made = copy_of(x);
     const ref everything = ref::steal(PySlice_New(nullptr, nullptr, nullptr));
     const bool done =
         made && everything && PyObject_SetItem(made.get(), everything.get(), values.get()) == 0;
     return done ? std::move(made) : ref();
-  }
-
-  ref convert_namedtuple(PyObject* x, const place& at) noexcept {
-    const ref fields = ref::steal(PyObject_GetAttrString(x, "_fields"));
-    ref values = fields ? ref::steal(PySequence_List(fields.get())) : ref();
-    if (!values) return {};
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(values.get()); ++i) {
-      PyObject* const field = PyList_GET_ITEM(values.get(), i);
-      const ref value = ref::steal(PyObject_GetAttr(x, field));
-      ref made = value ? convert_node(value.get(), {&at, place::step::field, field}) : ref();
-      if (!made || PyList_SetItem(values.get(), i, made.release()) != 0) return {};
-    }
-    return ref::steal(PyObject_CallMethod(type_of(x), "_make", "(O)", values.get()));
   }
 
   // Fields without a value stay without one, and a frozen class is no obstacle.

@@ -2,6 +2,9 @@
 
 import collections
 import dataclasses
+import os
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -315,3 +318,37 @@ def test_a_refused_leaf_is_named_and_keeps_its_blockers_and_cause():
         db.convert_tree([b"abc"], "torch", copy=False)
     with pytest.raises(db.ExchangeError, match="^cannot"):
         db.convert_tree(np.zeros(3, "M8[s]"), "torch")
+
+
+class Pair(tuple):
+    def __new__(cls, left, right):
+        return super().__new__(cls, (left, right))
+
+
+class Named(Point):
+    pass
+
+
+def test_subclasses_of_tuple_are_made_without_their_own_new():
+    pair = Pair(np.zeros(2), "text")
+    pair.label = "mine"
+    named = Named(np.zeros(3), None)
+    named.label = "mine too"
+    made = db.convert_tree([pair, named], "torch", leaves="keep")
+    assert [type(x) for x in made] == [Pair, Named]
+    assert [x.label for x in made] == ["mine", "mine too"]
+    assert made[0][1] == "text" and type(made[0][0]) is torch.Tensor
+    assert made[1].y is None and type(made[1].x) is torch.Tensor
+
+
+def test_tuples_in_which_nothing_is_converted_are_themselves():
+    leaves = (Pair(1, 2), Point(1, "y"), sys.version_info, os.stat("."), time.gmtime(), (1, (2,)))
+    made = db.convert_tree([*leaves, np.zeros(1)], "torch", leaves="keep")
+    assert all(x is leaf for x, leaf in zip(made, leaves))
+
+
+def test_a_tuple_of_torch_is_one_again():
+    given = torch.max(torch.eye(3), dim=0)
+    made = db.convert_tree(given, "numpy")
+    assert type(made) is type(given)
+    assert made.values.tolist() == [1, 1, 1] and type(made.indices) is np.ndarray
