@@ -16,10 +16,13 @@ bool look_at(inbound& in, decision& decided) {
   return true;
 }
 
-// torch's CPU tensors have the attribute too, and it raises.
-std::vector<std::string> protocols_of(PyTypeObject* type, bool on_cuda) {
+// torch's CPU tensors have `__cuda_array_interface__` too, and it raises; an Array has the one that fits its
+// memory and dtype.
+std::vector<std::string> protocols_of(PyObject* x, bool on_cuda) {
+  PyTypeObject* const type = Py_TYPE(x);
   std::vector<std::string> found;
-  const auto has = [type](const char* name) {
+  const auto has = [&](const char* name) {
+    if (type == array_type()) return static_cast<bool>(attribute_or_none(x, name));
     const ref text = ref::steal(PyUnicode_FromString(name));
     return text && type_attribute(type, text.get()) != nullptr;
   };
@@ -68,7 +71,7 @@ bool inspect(PyObject* x, array_facts& out) {
     out.strides = std::move(strides);
   }
   out.readonly = d.view.read_only() || d.overlapping;
-  out.protocols = protocols_of(Py_TYPE(x), d.has_device && needs_cuda(d.view.device().type));
+  out.protocols = protocols_of(x, d.has_device && needs_cuda(d.view.device().type));
   out.alignment = d.has_layout ? alignment_of_address(d.view.data()) : 0;
   d.state.for_each([&](reason_code code) { out.state.emplace_back(to_string(code)); });
   out.summary = summary(d);

@@ -1,6 +1,8 @@
 #include <dlpack_bridge/python/road.hpp>
 
+#include <algorithm>
 #include <optional>
+#include <string_view>
 
 #include <dlpack_bridge/python/capsule.hpp>
 #include <dlpack_bridge/python/dtype_object.hpp>
@@ -37,8 +39,24 @@ owner keep_stream(const requirements& wanted) noexcept {
   return object == nullptr ? owner() : own_object(object);
 }
 
-// Some libraries append a stack trace with addresses.
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+// What a producer says, as one line. Some libraries append a stack trace with addresses.
+std::string in_one_line(std::string_view text) {
+  constexpr std::size_t enough = 2000;
+  std::string words;
+  while (!text.empty() && words.size() < enough) {
+    std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    if (line.starts_with("Exception raised from") || line.starts_with("frame #")) break;
+    line.remove_prefix(std::min(line.find_first_not_of(" \t\r"), line.size()));
+    if (line.empty()) continue;
+    if (!words.empty()) words += words.ends_with(':') || words.ends_with(';') ? " " : "; ";
+    words += line;
+  }
+  if (words.size() <= enough) return words;
+  std::size_t end = std::min(words.rfind(' ', enough), enough);
+  while ((words[end] & 0xC0) == 0x80) --end;  // not within a character
+  return words.substr(0, end) + " ...";
+}
 
 [[gnu::noinline]] handed_over copy_here(inbound& in, const requirements& wanted,
                                         const decision& decided, owner& source, extent* room) {
@@ -100,7 +118,7 @@ bool inbound::refuse_producer_error() {
   if (words == nullptr) PyErr_Clear();
   desc.has_layout = desc.has_dtype = desc.has_device = false;
   refuse(reason_code::producer, std::string(Py_TYPE(cause)->tp_name) + ": " +
-                                    first_line(words == nullptr ? "(no text)" : words));
+                                    in_one_line(words == nullptr ? "(no text)" : words));
   return true;
 }
 

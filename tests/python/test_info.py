@@ -101,3 +101,10 @@ def test_info_can_be_read_by_a_person():
     text = str(db.info(np.zeros((2, 3), dtype="f4")))
     for word in ("numpy", "float32", "cpu", "2, 3"):
         assert word in text
+
+
+def test_an_array_lists_the_interface_that_it_has():
+    assert "array_interface" in db.info(db.asarray(np.ones(2))).protocols
+    wide = db.asarray(torch.ones(2, dtype=torch.bfloat16))
+    assert not hasattr(wide, "__array_interface__")
+    assert "array_interface" not in db.info(wide).protocols

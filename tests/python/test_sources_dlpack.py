@@ -296,3 +296,47 @@ def test_a_bound_method_is_found_through_inheritance_and_descriptors():
 
     assert db.to_numpy(Static()).tolist() == [0, 1, 2, 3, 4, 5]
     assert torch.equal(db.to_torch(type("Child", (Producer,), {})()), torch.arange(6.0))
+
+
+SAID = {
+    "all lines, as one": (
+        "cannot export:\n  this is why\n\n  and this",
+        "cannot export: this is why; and this",
+    ),
+    "no stack trace": (
+        "no such device\nException raised from get at x.cpp:3 (most recent call first):\nframe #0: f",
+        "no such device",
+    ),
+    "no stack trace, of which the frames are left": ("bad\nframe #0: f + 0x1\n", "bad"),
+    "not more than anybody reads": ("word " * 1000, ("word " * 1000)[:1999] + " ..."),
+    "no half of a character": ("\u00e9" * 3000, "\u00e9" * 1000 + " ..."),
+    "no half of a character at an odd place": (
+        "x" + "\u00e9" * 3000,
+        "x" + "\u00e9" * 999 + " ...",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SAID)
+def test_what_a_producer_says_is_in_the_message(case):
+    said, heard = SAID[case]
+    with pytest.raises(db.ExchangeError) as caught:
+        db.to_numpy(Raising(RuntimeError(said)))
+    assert f"failed: RuntimeError: {heard}; mend it, or" in str(caught.value)
+
+
+def test_a_refusal_of_the_hub_itself_keeps_its_reasons_and_remedies():
+    locked = np.arange(3.0)
+    locked.flags.writeable = False
+    array = db.asarray(locked)
+
+    class Wrapper:
+        def __dlpack__(self, **keywords):
+            return array.__dlpack__()
+
+        def __dlpack_device__(self):
+            return (1, 0)
+
+    plan = db.plan(Wrapper(), "numpy")
+    assert [blocker.code for blocker in plan.blockers] == ["producer"]
+    assert "readonly" in plan.blockers[0].message and "max_version" in plan.blockers[0].message
