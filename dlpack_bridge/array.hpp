@@ -173,12 +173,12 @@ class array {
   {
     return (*this)(index);
   }
-  /// One element, the index checked.
+  /// One element, the index checked: none is inside an array without memory.
   /// @throws std::out_of_range
   template <std::integral... Index>
     requires(on_host && (static_rank == dynamic || sizeof...(Index) == static_rank))
   T& at(Index... index) const {
-    bool inside = static_cast<std::int32_t>(sizeof...(Index)) == ndim();
+    bool inside = data() != nullptr && static_cast<std::int32_t>(sizeof...(Index)) == ndim();
     int axis = 0;
     ((inside = inside && std::cmp_greater_equal(index, 0) && std::cmp_less(index, shape(axis++))),
      ...);
@@ -212,10 +212,12 @@ class array {
 
   /// An mdspan of the same memory, which this array must outlive.
   /// @throws std::invalid_argument its static extents, its rank or its layout are not those of the array
+  /// @throws exchange_error `malformed`: no memory, and a shape that has elements
   template <mdspan_like M>
     requires(std::is_convertible_v<T*, typename M::data_handle_type> &&
              (static_rank == dynamic || M::rank() == static_cast<std::size_t>(static_rank)))
   operator M() const& {
+    if (data() == nullptr) detail::check_no_elements(shape());
     return M(data(), mapping<M>(std::make_index_sequence<M::rank()>()));
   }
   template <mdspan_like M>

@@ -49,6 +49,18 @@ std::vector<typename Array::value_type> elements(const Array& a) {
   return {a.begin(), a.end()};
 }
 
+/// The codes of what a call refuses; none when it goes well.
+template <class Call>
+std::vector<reason_code> refused_reasons(Call call) {
+  std::vector<reason_code> codes;
+  try {
+    call();
+  } catch (const exchange_error& error) {
+    for (const reason& r : error.blockers()) codes.push_back(r.code);
+  }
+  return codes;
+}
+
 /// The reasons of a refusal, in their order.
 template <class Array>
 std::vector<reason> refused(managed_tensor t) {
@@ -272,6 +284,25 @@ TEST_CASE("an array that was moved from is empty") {
   check_empty_after_move(array<float, 2, c_contiguous>(counted(2, 3)));
 }
 
+TEST_CASE("no index is inside an array without memory") {
+  array<float, 2> matrix(counted(2, 3));
+  array<float> any(counted(2, 3));
+  array<float, 0> scalar(share(numbers{1}, {}));
+  const array<float, 2> matrix_taken = std::move(matrix);
+  const array<float> any_taken = std::move(any);
+  const array<float, 0> scalar_taken = std::move(scalar);
+  // NOLINTBEGIN: what a moved array says is part of the test
+  CHECK_THROWS_AS(matrix.at(0, 0), std::out_of_range);
+  CHECK_THROWS_AS(any.at(0, 0), std::out_of_range);
+  CHECK_THROWS_AS(any.at(), std::out_of_range);
+  CHECK_THROWS_AS(scalar.at(), std::out_of_range);
+  // NOLINTEND
+  CHECK_THROWS_AS((array<float, 0>().at()), std::out_of_range);
+  CHECK(matrix_taken.at(1, 2) == 5);
+  CHECK(any_taken.at(1, 2) == 5);
+  CHECK(scalar_taken.at() == 1);
+}
+
 TEST_CASE("there is no array in an empty managed tensor") {
   CHECK(refused_for<array<float>>(managed_tensor(), reason_code::malformed));
   CHECK(refused_for<array<const float, 2, converting>>(managed_tensor(), reason_code::malformed));
@@ -279,12 +310,8 @@ TEST_CASE("there is no array in an empty managed tensor") {
 
 TEST_CASE("an array without memory is shared where its shape has no elements") {
   const auto is_malformed = [](const auto& x) {
-    try {
-      const managed_tensor t = share(x);
-    } catch (const exchange_error& error) {
-      return error.blockers().size() == 1 && error.blockers()[0].code == reason_code::malformed;
-    }
-    return false;
+    const std::vector<reason_code> codes = refused_reasons([&] { share(x); });
+    return codes == std::vector{reason_code::malformed};
   };
   CHECK(is_malformed(array<float>()));
   CHECK(is_malformed(array<const float, 0>()));
@@ -466,4 +493,19 @@ TEST_CASE("an mdspan of another rank, extent or layout is refused") {
   CHECK_THROWS_AS(static_cast<dense>(columns), std::invalid_argument);
   CHECK_THROWS_AS(static_cast<wide>(columns), std::invalid_argument);
   CHECK_THROWS_AS(static_cast<vector>(rows), std::invalid_argument);
+}
+
+TEST_CASE("an mdspan needs memory for its elements") {
+  using dense = matrix<float, layout_right, any, any>;
+  using scalar = matrix<float, layout_right>;
+  array<float, 2> rows(counted(2, 3));
+  const array<float, 2> taken = std::move(rows);
+  CHECK(refused_reasons([&] { static_cast<void>(static_cast<dense>(rows)); }) ==  // NOLINT: moved
+        std::vector{reason_code::malformed});
+  CHECK(refused_reasons([] {
+          const array<float> nothing;
+          static_cast<void>(static_cast<scalar>(nothing));
+        }) == std::vector{reason_code::malformed});
+  const array<float, 2> without_elements;
+  CHECK(static_cast<dense>(without_elements).extent(0) == 0);
 }
