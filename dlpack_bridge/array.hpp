@@ -110,7 +110,7 @@ class array {
   explicit array(checked_view&& checked)
       : data_(static_cast<T*>(checked.view.data())), keep_(std::move(checked.keep)),
         axes_(checked.view), stream_(checked.stream), device_(checked.view.device()),
-        origin_(checked.origin) {}
+        origin_(checked.origin), offset_(checked.view.byte_offset()) {}
 
   /// The same memory in a wider form: const elements, a dynamic rank, fewer demands.
   template <class U, int OtherRank, class... OtherTags>
@@ -139,8 +139,10 @@ class array {
     return dlpack_bridge::is_c_contiguous(shape(), strides().data());
   }
 
-  /// The first element. Memory of a device is for its kernels.
+  /// The first element. Memory of a device is for its kernels; on handle devices it is the handle.
   T* data() const noexcept { return data_.get(); }
+  /// Bytes from a handle to the first element; 0 on devices with addresses.
+  std::uint64_t byte_offset() const noexcept { return offset_.get(); }
   dlpack_bridge::device device() const noexcept { return device_; }
   /// The CUDA stream that the memory is ordered on: work put there comes after what has been written.
   /// Null for host memory.
@@ -153,8 +155,14 @@ class array {
 
   /// A borrowed look without the element type.
   tensor_view view() const& noexcept {
-    return tensor_view(const_cast<value_type*>(data()), shape().data(), strides().data(), ndim(),
-                       dtype_for<value_type>, device_, std::is_const_v<T>);
+    const DLTensor tensor{const_cast<value_type*>(data()),
+                          device_,
+                          ndim(),
+                          dtype_for<value_type>,
+                          const_cast<extent*>(shape().data()),
+                          const_cast<extent*>(strides().data()),
+                          byte_offset()};
+    return tensor_view(tensor, std::is_const_v<T>);
   }
   tensor_view view() const&& = delete;
 
@@ -279,6 +287,7 @@ class array {
   stream_handle stream_;
   dlpack_bridge::device device_{on_host ? kDLCPU : kDLCUDA};
   array_origin origin_;
+  [[no_unique_address]] handle_offset<tags.place == memory_place::any> offset_;
 };
 
 /// Shares the memory of an array as a managed tensor: read-only when its elements are const.

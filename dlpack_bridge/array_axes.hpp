@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <utility>
@@ -86,6 +87,27 @@ class array_axes<-1> {
   std::size_t ndim_ = 0;
   std::array<extent, 2 * most_inline> small_{};
   std::unique_ptr<extent[]> large_;  // a vector would be two words more to move
+};
+
+/// Bytes from the handle of a device to the first element.
+template <bool MayBeHandle>
+class handle_offset {
+ public:
+  constexpr handle_offset() noexcept = default;
+  constexpr explicit handle_offset(std::uint64_t bytes) noexcept : bytes_(bytes) {}
+  constexpr std::uint64_t get() const noexcept { return bytes_; }
+
+ private:
+  std::uint64_t bytes_ = 0;
+};
+
+/// No room for what memory with an address has not.
+template <>
+class handle_offset<false> {
+ public:
+  constexpr handle_offset() noexcept = default;
+  constexpr explicit handle_offset(std::uint64_t) noexcept {}
+  constexpr std::uint64_t get() const noexcept { return 0; }
 };
 
 }  // namespace dlpack_bridge

@@ -415,6 +415,28 @@ TEST_CASE("memory of a device is held under its own tag, with its stream") {
   CHECK(refused_for<array<float, 1>>(on_device(host, where), reason_code::device));
 }
 
+TEST_CASE("an array on a device of handles keeps its byte_offset") {
+  float handle[4] = {};
+  extent shape[] = {4};
+  const auto with_offset = [&](device where) {
+    const DLTensor tensor{handle, where, 1, float32, shape, nullptr, 16};
+    return array<float, 1, on_any>(managed_tensor::wrap(tensor_view(tensor), owner()));
+  };
+  const array<float, 1, on_any> metal = with_offset(device(kDLMetal));
+  CHECK(metal.data() == handle);
+  CHECK(metal.byte_offset() == 16);
+  CHECK(metal.view().byte_offset() == 16);
+  CHECK(share(metal).get()->dl_tensor.byte_offset == 16);
+  const array<const float, dynamic, on_any> wider = metal;
+  CHECK(wider.byte_offset() == 16);
+  // Elsewhere it is in the address.
+  const array<float, 1, on_any> cuda = with_offset(device(kDLCUDA));
+  CHECK(cuda.data() == handle + 4);
+  CHECK(cuda.byte_offset() == 0);
+  CHECK(share(cuda).get()->dl_tensor.byte_offset == 0);
+  static_assert(sizeof(array<float, 1>) + 8 == sizeof(array<float, 1, on_any>));
+}
+
 // ---- life ----------------------------------------------------------------------------------------
 
 TEST_CASE("the memory lives as long as one copy of the array does, on any thread") {
