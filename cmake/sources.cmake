@@ -45,6 +45,7 @@ set(dlpack_bridge_core_internal_headers
     copy_widen.hpp
     exchange_hand_over.hpp
     host_memory.hpp
+    negotiation_rules.hpp
     negotiation_streams.hpp)
 set(dlpack_bridge_core_sources
     array_form.cpp

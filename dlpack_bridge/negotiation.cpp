@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <dlpack_bridge/copy.hpp>
+#include <dlpack_bridge/negotiation_rules.hpp>
 #include <dlpack_bridge/negotiation_streams.hpp>
 
 namespace dlpack_bridge {
@@ -149,11 +150,7 @@ void judge_layout(decision& d, const description& s, const requirements& r,
     if (r.c_order) d.reasons.add(why::order);
     if (!t.any_strides && s.layout.negative_axis < 0) d.reasons.add(why::layout);
   }
-  // The bits of a complex number are one integer, which aligns to more than its parts do.
-  const dlpack_bridge::dtype element = d.keeps_bits ? d.dtype : s.view.dtype();
-  const std::int64_t natural = s.has_dtype ? alignment_of(element) : 1;
-  const std::int64_t needed = std::max(natural, std::max(r.alignment, t.alignment));
-  if (!aligned(s.view.data(), needed) &&
+  if (!aligned(s.view.data(), needed_alignment(s, r, t)) &&
       memory_kind_of(s.view.device().type) != memory_kind::handle) {
     d.reasons.add(why::alignment);
   }

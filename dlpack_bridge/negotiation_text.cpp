@@ -1,9 +1,8 @@
 // The words of negotiation: made only when someone reads them.
 
-#include <algorithm>
 #include <cstdio>
 
-#include <dlpack_bridge/negotiation.hpp>
+#include <dlpack_bridge/negotiation_rules.hpp>
 
 namespace dlpack_bridge {
 namespace {
@@ -190,10 +189,8 @@ std::string layout_text(const description& s, const capabilities& t) {
 }
 
 std::string alignment_text(const description& s, const requirements& r, const capabilities& t) {
-  const std::int64_t needed = std::max(
-      {s.has_dtype ? alignment_of(s.view.dtype()) : std::int64_t{1}, r.alignment, t.alignment});
-  return "address " + hex_address(s.view.data()) + " is no multiple of " + std::to_string(needed) +
-         " bytes";
+  return "address " + hex_address(s.view.data()) + " is no multiple of " +
+         std::to_string(needed_alignment(s, r, t)) + " bytes";
 }
 
 std::string lanes_text(const description& s) {
