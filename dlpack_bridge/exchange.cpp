@@ -1,7 +1,6 @@
 #include <dlpack_bridge/exchange.hpp>
 
 #include <algorithm>
-#include <bit>
 #include <vector>
 
 #include <dlpack_bridge/exchange_hand_over.hpp>
@@ -22,7 +21,7 @@ bool may_share(device a, device b) noexcept {
 
 // What no array can meet is a mistake of the caller.
 void check(const requirements& wanted) {
-  if (wanted.alignment < 1 || !std::has_single_bit(static_cast<std::uint64_t>(wanted.alignment))) {
+  if (!is_alignment(wanted.alignment)) {
     throw std::invalid_argument("exchange: alignment is not a power of two");
   }
   if (wanted.bits && wanted.dtype) {
@@ -125,12 +124,7 @@ managed_tensor make_tensor(const extent_list& sizes, dtype type, device where, s
     throw std::invalid_argument("make_tensor: no memory on device " + where.name());
   }
   const std::span<const extent> shape = sizes;
-  const std::optional<std::int64_t> count = element_count(shape);
-  const auto unit = static_cast<std::uint64_t>(alignment);
-  if (!count || *count > INT64_MAX / std::max<std::int64_t>(type.itemsize(), 1) || alignment < 1 ||
-      !std::has_single_bit(unit)) {
-    throw std::invalid_argument("make_tensor: an impossible shape or alignment");
-  }
+  const std::int64_t nbytes = detail::bytes_to_make(shape, type, alignment);
   if (const driver_status driver = cuda_status(); !driver.answers()) {
     throw device_error(driver.code, driver.name,
                        std::string("make_tensor: no CUDA driver answers; ") + driver.text);
@@ -140,7 +134,7 @@ managed_tensor make_tensor(const extent_list& sizes, dtype type, device where, s
   const stream_handle home = !on_device       ? stream_handle()
                              : stream.known() ? stream
                                               : backend.own_stream(where);
-  backend_memory memory = backend.allocate(dense_bytes(*count, type), alignment, where, home);
+  backend_memory memory = backend.allocate(nbytes, alignment, where, home);
   const tensor_view view(memory.data, shape.data(), nullptr,
                          static_cast<std::int32_t>(shape.size()), type, where);
   owner keep =

@@ -1,7 +1,6 @@
 #include <dlpack_bridge/managed_tensor.hpp>
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <cstdlib>
 #include <new>
@@ -149,6 +148,16 @@ void detail::check_no_elements(std::span<const extent> shape) {
   if (!empty) refuse_malformed(to_string(defect::null_data));
 }
 
+std::int64_t detail::bytes_to_make(std::span<const extent> shape, dtype type,
+                                   std::int64_t alignment) {
+  const std::optional<std::int64_t> bytes = checked_bytes(shape, type);
+  if (!bytes) throw std::invalid_argument("make_tensor: the shape is negative or too large");
+  if (!is_alignment(alignment)) {
+    throw std::invalid_argument("make_tensor: alignment is not a power of two");
+  }
+  return *bytes;
+}
+
 void detail::check_element_count(std::span<const extent> shape, std::size_t count) {
   const std::optional<std::int64_t> wanted = element_count(shape);
   if (!wanted || std::cmp_not_equal(*wanted, count)) {
@@ -175,22 +184,9 @@ managed_tensor detail::share_kept(void* data, std::span<const extent> shape,
 
 managed_tensor make_tensor(const extent_list& sizes, dtype type, std::int64_t alignment) {
   const std::span<const extent> shape = sizes;
-  // Empty arrays are held to the size of their other axes, as `validate` does.
-  const std::optional<std::int64_t> count = element_count(shape);
-  std::int64_t bits = type.element_bits();
-  bool fits = count.has_value();
-  for (const extent n : shape) {
-    fits = fits && (n == 0 || !__builtin_mul_overflow(bits, n, &bits));
-  }
-  if (!fits || bits > INT64_MAX / 2) {
-    throw std::invalid_argument("make_tensor: the shape is negative or too large");
-  }
-  if (alignment < 1 || !std::has_single_bit(static_cast<std::uint64_t>(alignment))) {
-    throw std::invalid_argument("make_tensor: alignment is not a power of two");
-  }
+  const auto elements = static_cast<std::size_t>(detail::bytes_to_make(shape, type, alignment));
   const auto unit = static_cast<std::size_t>(std::max(alignment, default_alignment));
   const std::size_t head = block::bytes(static_cast<std::int32_t>(shape.size()));
-  const auto elements = static_cast<std::size_t>(dense_bytes(*count, type));
   const detail::host_memory memory = detail::allocate_host_memory(head, elements, unit);
   const tensor_view view(memory.elements, shape.data(), nullptr,
                          static_cast<std::int32_t>(shape.size()), type);

@@ -113,6 +113,9 @@ namespace detail {
 managed_tensor share_kept(void* data, std::span<const extent> shape,
                           std::span<const extent> strides, dtype type, owner keep, device where,
                           bool read_only);
+/// The bytes of an array that is to be made.
+/// @throws std::invalid_argument an impossible shape or alignment
+std::int64_t bytes_to_make(std::span<const extent> shape, dtype type, std::int64_t alignment);
 /// @throws std::invalid_argument
 void check_element_count(std::span<const extent> shape, std::size_t count);
 /// @throws exchange_error `malformed`: the shape has elements, although there is no memory

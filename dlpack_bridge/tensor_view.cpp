@@ -43,18 +43,14 @@ defect validate(const DLTensor& tensor) noexcept {
   if (tensor.ndim > most_axes) return defect::too_many_axes;
   if (tensor.ndim > 0 && tensor.shape == nullptr) return defect::null_shape;
   const std::span<const extent> shape(tensor.shape, static_cast<std::size_t>(tensor.ndim));
-  for (const extent n : shape) {
-    if (n < 0) return defect::negative_extent;
-  }
-  // Empty arrays are held to the same size: the strides of their other axes would overflow, which
-  // crashes torch and makes NumPy refuse.
-  std::int64_t bits = dtype(tensor.dtype).element_bits();
   bool empty = false;
   for (const extent n : shape) {
-    if (n == 0) empty = true;
-    else if (__builtin_mul_overflow(bits, n, &bits)) return defect::size_overflow;
+    if (n < 0) return defect::negative_extent;
+    empty |= n == 0;
   }
-  if (bits > INT64_MAX - 7) return defect::size_overflow;
+  // Of an empty array too: strides that overflow crash torch and make NumPy refuse.
+  const std::optional<std::int64_t> bytes = checked_bytes(shape, tensor.dtype);
+  if (!bytes) return defect::size_overflow;
   if (empty) return defect::none;
   if (tensor.data == nullptr) return defect::null_data;
   const bool is_handle = memory_kind_of(tensor.device.device_type) == memory_kind::handle;
@@ -68,7 +64,7 @@ defect validate(const DLTensor& tensor) noexcept {
                          static_cast<std::uintptr_t>(above) <= last_address - first);
   };
   if (tensor.strides == nullptr) {
-    return fits(0, (bits + 7) / 8) ? defect::none : defect::span_overflow;
+    return fits(0, *bytes) ? defect::none : defect::span_overflow;
   }
 
   // In units of elements first: the bytes follow by one multiplication that is checked too.

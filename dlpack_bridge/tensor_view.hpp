@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include <dlpack_bridge/device.hpp>
@@ -88,6 +89,27 @@ class tensor_view {
 /// Bytes that `count` elements take when packed densely. Precondition: the product fits.
 constexpr std::int64_t dense_bytes(std::int64_t count, dtype type) noexcept {
   return type.is_packed() ? (count * type.element_bits() + 7) / 8 : count * type.itemsize();
+}
+
+/// Bytes of an array when packed densely: 0 without elements, otherwise an element counts as a bit at
+/// least. Empty when an extent is negative, or when its elements or bytes are more than an address can
+/// reach; an empty array is held to what its other axes have, whose strides would overflow.
+constexpr std::optional<std::int64_t> checked_bytes(std::span<const extent> shape,
+                                                    dtype type) noexcept {
+  std::int64_t bits = type.element_bits();
+  if (bits == 0) bits = 1;
+  bool impossible = false, empty = false;
+  for (const extent n : shape) {
+    if (n == 0) empty = true;
+    else impossible |= n < 0 || __builtin_mul_overflow(bits, n, &bits);
+  }
+  if (impossible || bits > INT64_MAX - 7) return std::nullopt;
+  return empty ? 0 : (bits + 7) / 8;
+}
+
+/// Whether an address can be asked to be a multiple of this: a power of two.
+constexpr bool is_alignment(std::int64_t multiple) noexcept {
+  return multiple > 0 && (multiple & (multiple - 1)) == 0;
 }
 
 /// More axes than this are taken for garbage (NumPy's limit is 64).

@@ -733,3 +733,26 @@ TEST_CASE("managed memory under another label is still the same memory", "[excha
   const managed_tensor original = rows.shared({12}, {}, float32, device(kDLCUDAManaged));
   CHECK(share_memory(describe(original.view()), describe(shown.view())) == answer::yes);
 }
+
+TEST_CASE("memory of a device is held to the shapes and alignments of the host's",
+          "[exchange][error]") {
+  constexpr extent most = std::numeric_limits<extent>::max();
+  for (const device where : {device(), device(kDLCUDA), device(kDLCUDAHost)}) {
+    const auto refused = [&](const extent_list& shape, std::int64_t alignment) {
+      try {
+        make_tensor(shape, float32, where, {}, alignment);
+      } catch (const std::invalid_argument& error) {
+        return std::string(error.what());
+      } catch (const std::exception& error) {
+        return "another exception: " + std::string(error.what());
+      }
+      return std::string("nothing");
+    };
+    INFO(where.name());
+    const std::string shape = "make_tensor: the shape is negative or too large";
+    CHECK(refused({0, most, most}, 64) == shape);
+    CHECK(refused({most / 16}, 64) == shape);
+    CHECK(refused({3, -1}, 64) == shape);
+    CHECK(refused({3}, 48) == "make_tensor: alignment is not a power of two");
+  }
+}

@@ -169,6 +169,12 @@ TEST_CASE("more bytes than an address can reach are a defect", "[tensor_view]") 
   CHECK(defect_of({INT64_MAX / 64, 0}) == defect::none);
 }
 
+TEST_CASE("elements are counted where the type has no bits", "[tensor_view]") {
+  tensor t({INT64_MAX, 2});
+  t.raw.dtype = {kDLInt, 0, 1};
+  CHECK(validate(t.raw) == defect::size_overflow);
+}
+
 TEST_CASE("strides that leave the address space are a defect", "[tensor_view]") {
   CHECK(defect_of({2}, {INT64_MAX}) == defect::span_overflow);
   CHECK(defect_of({2}, {INT64_MIN}) == defect::span_overflow);
@@ -190,6 +196,31 @@ TEST_CASE("elements without data are a defect", "[tensor_view]") {
   tensor t({2});
   t.raw.data = nullptr;
   CHECK(validate(t.raw) == defect::null_data);
+}
+
+TEST_CASE("bytes are counted as long as they are fewer than an address can reach",
+          "[tensor_view]") {
+  const auto bytes = [](const std::vector<extent>& shape, dtype type) {
+    return checked_bytes(shape, type);
+  };
+  constexpr dtype float4(kDLFloat4_e2m1fn, 4);
+  CHECK(bytes({}, complex128) == 16);
+  CHECK(bytes({3, 4}, float32) == 48);
+  CHECK(bytes({3, 3}, float4) == 5);
+  CHECK(bytes({3, 0, 4}, float32) == 0);
+  CHECK(bytes({INT64_MAX / 32}, float32) == INT64_MAX / 32 * 4);
+  CHECK_FALSE(bytes({INT64_MAX / 32 + 1}, float32));
+  CHECK_FALSE(bytes({INT64_MAX, 0, INT64_MAX}, float32));
+  CHECK_FALSE(bytes({0, INT64_MAX, INT64_MAX}, float32));
+  CHECK_FALSE(bytes({-1}, float32));
+  CHECK_FALSE(bytes({0, -1}, float32));
+}
+
+TEST_CASE("an alignment is a power of two", "[tensor_view]") {
+  for (int bit = 0; bit < 63; ++bit) CHECK(is_alignment(std::int64_t{1} << bit));
+  for (const std::int64_t other : {INT64_MIN, INT64_MAX, INT64_C(-64), INT64_C(0), INT64_C(48)}) {
+    CHECK_FALSE(is_alignment(other));
+  }
 }
 
 TEST_CASE("every defect has a sentence of its own", "[tensor_view]") {
