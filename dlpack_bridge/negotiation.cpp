@@ -131,8 +131,7 @@ void judge_copying(decision& d, const description& s, const requirements& r) noe
     d.device = dlpack_bridge::device();
   }
   const DLDeviceType from = s.view.device().type, to = d.device.type;
-  const auto copyable = [](DLDeviceType type) { return is_host_memory(type) || needs_cuda(type); };
-  if (!copyable(from) || !copyable(to)) {
+  if (!hub_copies(from) || !hub_copies(to)) {
     d.blockers.add(why::device);
   } else if ((needs_cuda(from) || needs_cuda(to) || to == kDLCUDAHost) && !s.driver.answers()) {
     d.blockers.add(why::driver);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include <dlpack_bridge/copy.hpp>
 #include <dlpack_bridge/negotiation.hpp>
 
 // What `negotiate` judges by and its words ask again: each question has one answer. Pure.
@@ -17,6 +18,25 @@ inline std::int64_t needed_alignment(const description& s, const requirements& r
   const dlpack_bridge::dtype element = r.bits ? bits_of(from).value_or(from) : from;
   const std::int64_t natural = s.has_dtype ? alignment_of(element) : 1;
   return std::max(natural, std::max(r.alignment, t.alignment));
+}
+
+/// Whether the hub copies memory of a kind of device.
+constexpr bool hub_copies(DLDeviceType type) noexcept {
+  return is_host_memory(type) || needs_cuda(type);
+}
+
+/// Whether `device` is a reason that a copy mends: the hub moves the array to where it is wanted.
+inline bool is_move(const description& s, const requirements& r, const capabilities& t) noexcept {
+  if (!s.has_device || !hub_copies(s.view.device().type)) return false;
+  const DLDeviceType to = r.device ? r.device->type : kDLCPU;
+  return t.devices.contains(to) && hub_copies(to);
+}
+
+/// Whether `dtype` is a reason that a copy mends: the elements are converted into what was asked for.
+inline bool is_conversion(const description& s, const requirements& r,
+                          const capabilities& t) noexcept {
+  if (!s.has_dtype || r.bits || !r.dtype || *r.dtype == s.view.dtype()) return false;
+  return t.dtypes.contains(id_of(*r.dtype)) && can_copy(s.view.dtype(), *r.dtype);
 }
 
 }  // namespace dlpack_bridge

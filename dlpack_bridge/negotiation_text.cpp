@@ -146,8 +146,6 @@ std::string dtype_text(const description& s, const requirements& r, const capabi
   return "dtype " + from.name() + " becomes " + to.name() + "; leave dtype= out to share";
 }
 
-bool hub_copies(DLDeviceType type) noexcept { return is_host_memory(type) || needs_cuda(type); }
-
 std::string device_text(const description& s, const requirements& r, const capabilities& t) {
   if (!s.has_device) return "the device is not known";
   const device from = s.view.device();
@@ -380,10 +378,23 @@ std::string base_text(reason_code code, const description& s, const requirements
   return "unknown";
 }
 
-constexpr reason_set mended_by_copy(reason_code::byte_order, reason_code::negative_stride,
-                                    reason_code::order, reason_code::alignment,
-                                    reason_code::copy_requested, reason_code::conj,
-                                    reason_code::neg, reason_code::framework);
+constexpr reason_set always_mended(reason_code::byte_order, reason_code::negative_stride,
+                                   reason_code::order, reason_code::alignment,
+                                   reason_code::copy_requested, reason_code::conj, reason_code::neg,
+                                   reason_code::framework);
+
+// Whether the array would be exchanged, as far as this reason goes, if it might be copied.
+bool is_mended_by_copy(reason_code code, const description& s, const requirements& r,
+                       const capabilities& t) noexcept {
+  switch (code) {
+    case reason_code::device: return is_move(s, r, t);
+    case reason_code::dtype: return is_conversion(s, r, t);
+    case reason_code::layout:
+      return s.view.ndim() <= t.max_ndim && !packed_dtypes.contains(id_of(s.view.dtype()));
+    case reason_code::readonly: return r.readonly == readonly_policy::copy;
+    default: return always_mended.contains(code);
+  }
+}
 
 }  // namespace
 
@@ -399,14 +410,7 @@ std::vector<reason> explain_all(reason_set codes, const description& s, const re
   const bool forbidden = r.copy == copy_policy::never;
   codes.for_each([&](reason_code code) {
     std::string text = base_text(code, s, r, t);
-    const bool layout_copy = code == reason_code::layout && s.view.ndim() <= t.max_ndim &&
-                             !packed_dtypes.contains(id_of(s.view.dtype()));
-    const bool moves = code == reason_code::device && text.starts_with("the data moves");
-    const bool converts = code == reason_code::dtype && text.ends_with("to share");
-    if (forbidden && (mended_by_copy.contains(code) || layout_copy || moves || converts ||
-                      (code == reason_code::readonly && r.readonly == readonly_policy::copy))) {
-      text += "; pass copy=None to copy";
-    }
+    if (forbidden && is_mended_by_copy(code, s, r, t)) text += "; pass copy=None to copy";
     all.push_back({code, std::move(text)});
   });
   return all;
