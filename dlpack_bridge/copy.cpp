@@ -248,11 +248,6 @@ side side_of(const tensor_view& view) noexcept {
   return {static_cast<std::byte*>(view.data()), view.strides(), itemsize, itemsize};
 }
 
-bool is_readable_here(const tensor_view& view) noexcept {
-  const memory_kind kind = memory_kind_of(view.device().type);
-  return kind == memory_kind::host || kind == memory_kind::managed;
-}
-
 // What is written to an element twice would depend on the order. Strides in elements will do: two of
 // them meet in a byte where they are the same.
 bool overlaps_itself(const tensor_view& view) noexcept {
@@ -283,7 +278,7 @@ void copy(const tensor_view& from, const tensor_view& to) {
         "elements of the destination of a copy share memory with each other");
   }
   for (const tensor_view* view : {&from, &to}) {
-    if (!is_readable_here(*view)) {
+    if (!cpu_reads(view->device().type)) {
       throw std::invalid_argument("copy needs host memory, not " + view->device().name());
     }
   }

@@ -43,6 +43,7 @@ enum class memory_kind : std::uint8_t {
   unknown,  ///< a device type this version does not know: never dereferenced
 };
 
+/// The kind of a device type's memory.
 constexpr memory_kind memory_kind_of(DLDeviceType type) noexcept {
   switch (type) {
     case kDLCPU:
@@ -68,6 +69,12 @@ constexpr memory_kind memory_kind_of(DLDeviceType type) noexcept {
 /// True for memory that the CPU may read without asking anyone.
 constexpr bool is_host_memory(DLDeviceType type) noexcept {
   return memory_kind_of(type) == memory_kind::host;
+}
+
+/// True for memory that the CPU can read: managed memory too, which only who has waited may.
+constexpr bool cpu_reads(DLDeviceType type) noexcept {
+  const memory_kind kind = memory_kind_of(type);
+  return kind == memory_kind::host || kind == memory_kind::managed;
 }
 
 /// True for devices of a CUDA driver: kDLCUDA, and kDLCUDAManaged.

@@ -11,11 +11,8 @@ namespace {
 // Managed memory is the same memory under every label it is shown with.
 bool may_share(device a, device b) noexcept {
   if (a == b) return true;
-  const auto on_host = [](DLDeviceType type) {
-    return is_host_memory(type) || type == kDLCUDAManaged;
-  };
   const bool managed = a.type == kDLCUDAManaged || b.type == kDLCUDAManaged;
-  return (on_host(a.type) && on_host(b.type)) ||
+  return (cpu_reads(a.type) && cpu_reads(b.type)) ||
          (managed && needs_cuda(a.type) && needs_cuda(b.type));
 }
 

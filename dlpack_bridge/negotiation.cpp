@@ -28,18 +28,16 @@ bool aligned(const void* data, std::int64_t alignment) noexcept {
 bool is_shown(device from, device_set holds, device& as) noexcept {
   as = from;
   if (holds.contains(from.type)) return true;
-  const memory_kind kind = memory_kind_of(from.type);
-  as =
-      kind == memory_kind::managed && holds.contains(kDLCUDA) ? device(kDLCUDA, from.id) : device();
-  return holds.contains(as.type) && (kind == memory_kind::host || kind == memory_kind::managed);
+  const bool as_cuda = memory_kind_of(from.type) == memory_kind::managed && holds.contains(kDLCUDA);
+  as = as_cuda ? device(kDLCUDA, from.id) : device();
+  return holds.contains(as.type) && cpu_reads(from.type);
 }
 
 // True when the elements can stay where they are and count as living on `wanted`.
 bool lives_on(device from, device wanted) noexcept {
   if (from == wanted) return true;
-  const memory_kind kind = memory_kind_of(from.type);
-  if (wanted.type == kDLCPU) return kind == memory_kind::host || kind == memory_kind::managed;
-  return wanted.type == kDLCUDA && kind == memory_kind::managed;
+  if (wanted.type == kDLCPU) return cpu_reads(from.type);
+  return wanted.type == kDLCUDA && memory_kind_of(from.type) == memory_kind::managed;
 }
 
 bool is_identity(const description& s, const requirements& r, const capabilities& t) noexcept {

@@ -127,10 +127,7 @@ stream_handle stream_to_tell(inbound& in, const producer_row& producer, const re
 // (torch: pinned tensors say (3, 0), their capsule says CPU); anything else is an error.
 bool agree(device announced, device found) noexcept {
   if (announced == found) return true;
-  const auto host = [](DLDeviceType t) {
-    return t == kDLCPU || t == kDLCUDAHost || t == kDLROCMHost || t == kDLCUDAManaged;
-  };
-  return host(announced.type) && host(found.type);
+  return cpu_reads(announced.type) && cpu_reads(found.type);
 }
 
 // An array that cannot be exported (of JAX: traced, or in several parts) may be the answer as it is: what

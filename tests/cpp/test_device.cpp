@@ -82,6 +82,13 @@ TEST_CASE("only host memory is read without asking", "[device]") {
   CHECK_FALSE(is_host_memory(static_cast<DLDeviceType>(0)));
 }
 
+TEST_CASE("the CPU reads host memory and managed memory", "[device]") {
+  for (const DLDeviceType type : all_types) {
+    CHECK(cpu_reads(type) == (is_host_memory(type) || type == kDLCUDAManaged));
+  }
+  CHECK_FALSE(cpu_reads(static_cast<DLDeviceType>(42)));
+}
+
 TEST_CASE("device and managed memory of CUDA need its driver", "[device]") {
   CHECK(needs_cuda(kDLCUDA));
   CHECK(needs_cuda(kDLCUDAManaged));
