@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <dlpack_bridge/negotiation_rules.hpp>
+
 namespace dlpack_bridge::detail {
 namespace {
 
@@ -20,11 +22,6 @@ std::span<const extent> result_shape(const description& s, const decision& d, ex
   extent& last = room[s.view.ndim() - 1];
   last = last * from.element_bits() / 8;
   return {room, static_cast<std::size_t>(s.view.ndim())};
-}
-
-// The CUDA device that does the work: where the result lives, else where the source does.
-device device_of_work(const description& s, const decision& d) noexcept {
-  return needs_cuda(d.device.type) ? d.device : s.view.device();
 }
 
 struct address_span {
@@ -114,7 +111,7 @@ handed_over copy_on_host(const description& s, const decision& d, const hand_ove
 fresh_copy carry_out_copy(const description& s, const decision& d, owner& source,
                           const hand_over_options& options, extent* room) {
   const device_backend& backend = *cuda_backend();
-  const device work = device_of_work(s, d), from = s.view.device();
+  const device from = s.view.device(), work = device_of_work(from, d.device);
   const bool on_device = needs_cuda(work.type);
   const stream_handle producer = s.streams.producer.handle;
   fresh_copy made;

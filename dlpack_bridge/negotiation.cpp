@@ -23,16 +23,6 @@ bool aligned(const void* data, std::int64_t alignment) noexcept {
   return (reinterpret_cast<std::uintptr_t>(data) & static_cast<std::uintptr_t>(alignment - 1)) == 0;
 }
 
-// Sets the device under which the target shows memory of `from`: pinned memory is host memory to
-// whoever has no name for it, managed memory is device or host memory. False when it cannot show it.
-bool is_shown(device from, device_set holds, device& as) noexcept {
-  as = from;
-  if (holds.contains(from.type)) return true;
-  const bool as_cuda = memory_kind_of(from.type) == memory_kind::managed && holds.contains(kDLCUDA);
-  as = as_cuda ? device(kDLCUDA, from.id) : device();
-  return holds.contains(as.type) && cpu_reads(from.type);
-}
-
 // True when the elements can stay where they are and count as living on `wanted`.
 bool lives_on(device from, device wanted) noexcept {
   if (from == wanted) return true;

@@ -20,6 +20,21 @@ inline std::int64_t needed_alignment(const description& s, const requirements& r
   return std::max(natural, std::max(r.alignment, t.alignment));
 }
 
+/// Sets the device under which the target shows memory of `from`: pinned memory is host memory to
+/// whoever has no name for it, managed memory is device or host memory. False when it cannot show it.
+inline bool is_shown(device from, device_set holds, device& as) noexcept {
+  as = from;
+  if (holds.contains(from.type)) return true;
+  const bool as_cuda = memory_kind_of(from.type) == memory_kind::managed && holds.contains(kDLCUDA);
+  as = as_cuda ? device(kDLCUDA, from.id) : device();
+  return holds.contains(as.type) && cpu_reads(from.type);
+}
+
+/// The device whose streams do the work: where the result lives, else where the source does.
+constexpr device device_of_work(device source, device result) noexcept {
+  return needs_cuda(result.type) ? result : source;
+}
+
 /// Whether the hub copies memory of a kind of device.
 constexpr bool hub_copies(DLDeviceType type) noexcept {
   return is_host_memory(type) || needs_cuda(type);

@@ -1,11 +1,11 @@
 #include <dlpack_bridge/negotiation_streams.hpp>
 
+#include <dlpack_bridge/negotiation_rules.hpp>
+
 namespace dlpack_bridge {
 namespace {
 
 using why = reason_code;
-
-bool captures(const stream_state& s) noexcept { return s.capture != capture_kind::none; }
 
 // `user` is made to wait for the producer, unless there is nothing to wait for. The default streams
 // have the same number on every device.
@@ -16,7 +16,7 @@ void order_after_producer(decision& d, const stream_facts& s, const stream_state
   d.after_producer = s.producer_unknown || (producer.known() && !producer.no_sync() && !same);
   if (!d.after_producer) return;
   // Inside a capture the producer's own wait could break it, and nobody can tell beforehand.
-  const bool blind = s.producer_unknown && captures(user);
+  const bool blind = s.producer_unknown && user.captures();
   if (blind || !may_order(s.producer, user)) d.blockers.add(why::capture);
 }
 
@@ -31,7 +31,7 @@ void judge_shared_streams(decision& d, device from, const stream_facts& s, bool 
     d.work_stream = producer_known ? s.producer.handle : user;
     d.after_producer = d.host_waits && s.producer_unknown;
     if (!needs_cuda(d.device.type)) d.stream = {};
-    const bool capture = captures(s.producer) || captures(s.consumer);
+    const bool capture = s.producer.captures() || s.consumer.captures();
     if (d.host_waits && capture) d.blockers.add(why::capture);
   } else if (user.known()) {
     order_after_producer(d, s, s.consumer, true);
@@ -61,16 +61,11 @@ void judge_copy_streams(decision& d, const description& from, bool complete) noe
   d.work_stream = work.handle;
   d.host_waits = !to_cuda || caller_orders || complete;
   d.stream = to_cuda ? work.handle : stream_handle();
-  if (captures(work)) d.blockers.add(why::capture);
+  if (work.captures()) d.blockers.add(why::capture);
   if (!from_cuda || caller_orders) return;
   order_after_producer(d, s, work, one_device);
   d.producer_after =
       d.after_producer && s.producer.handle.known() && !s.producer_unknown && !d.host_waits;
-}
-
-// A stream of another device would order nothing.
-bool belongs_elsewhere(const stream_state& s, device where) noexcept {
-  return s.device_id >= 0 && where.type == kDLCUDA && s.device_id != where.id;
 }
 
 }  // namespace
@@ -80,9 +75,8 @@ void judge_streams(decision& d, const description& s, const requirements& r,
   const device from = s.view.device();
   if (!s.has_device) return;
   if (!needs_cuda(from.type) && !needs_cuda(d.device.type)) return;
-  const device work = needs_cuda(d.device.type) ? d.device : from;
-  const bool elsewhere = belongs_elsewhere(s.streams.consumer, work) ||
-                         (needs_cuda(from.type) && belongs_elsewhere(s.streams.producer, from));
+  const bool elsewhere = s.streams.consumer.belongs_elsewhere(device_of_work(from, d.device)) ||
+                         (needs_cuda(from.type) && s.streams.producer.belongs_elsewhere(from));
   if (elsewhere) d.blockers.add(why::stream);
   const bool complete = r.complete || t.asks_no_stream || !needs_cuda(d.device.type);
   if (d.copies_here) judge_copy_streams(d, s, complete);

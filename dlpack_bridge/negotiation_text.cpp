@@ -243,17 +243,20 @@ std::string stream_name(stream_handle stream) {
 }
 
 // The stream belongs to another device than the memory it is to be used with.
-std::string foreign_stream_text(const description& s, const requirements& r) {
+std::string foreign_stream_text(const description& s, const requirements& r,
+                                const capabilities& t) {
   const device from = s.view.device();
-  const device to = r.device && needs_cuda(r.device->type) ? *r.device : from;
-  const auto foreign = [](const stream_state& stream, device where) {
-    return stream.device_id >= 0 && stream.device_id != where.id;
-  };
-  const bool consumer = foreign(s.streams.consumer, to);
+  device result;
+  if (r.device) result = *r.device;
+  else is_shown(from, t.devices, result);
+  const device work = device_of_work(from, result);
+  const bool consumer = s.streams.consumer.belongs_elsewhere(work);
   const stream_state& stream = consumer ? s.streams.consumer : s.streams.producer;
-  if (!consumer && !foreign(stream, from)) return ends_in_note("the stream cannot be used", s);
+  if (!consumer && !stream.belongs_elsewhere(from)) {
+    return ends_in_note("the stream cannot be used", s);
+  }
   return stream_name(stream.handle) + " belongs to cuda:" + std::to_string(stream.device_id) +
-         " and the memory to " + (consumer ? to : from).name() + "; pass a stream of that device";
+         " and the memory to " + (consumer ? work : from).name() + "; pass a stream of that device";
 }
 
 // What a kind of device knows of streams.
@@ -271,7 +274,7 @@ std::string stream_text(const description& s, const requirements& r, const capab
     return "an array on " + shown.name() + " has no stream; pass stream=None";
   }
   const std::optional<std::int64_t> missing = missing_stream(r, to.type);
-  if (!missing) return foreign_stream_text(s, r);
+  if (!missing) return foreign_stream_text(s, r, t);
   const std::string number =
       "stream " + (*missing == INT64_MAX || *missing == INT64_MIN ? std::string("beyond 64 bits")
                                                                   : std::to_string(*missing));
@@ -286,16 +289,14 @@ std::string stream_text(const description& s, const requirements& r, const capab
 
 std::string capture_text(const description& s) {
   const stream_facts& streams = s.streams;
-  const auto captures = [](const stream_state& stream) {
-    return stream.capture != capture_kind::none;
-  };
-  if (!captures(streams.consumer) && !captures(streams.producer)) {
+  const bool consumer = streams.consumer.captures(), producer = streams.producer.captures();
+  if (!consumer && !producer) {
     return ends_in_note("a CUDA graph capture is in progress", s);
   }
   std::string text = "a CUDA graph capture is in progress on ";
-  if (captures(streams.consumer)) text += stream_name(streams.consumer.handle);
-  if (captures(streams.consumer) && captures(streams.producer)) text += " and on ";
-  if (captures(streams.producer)) text += stream_name(streams.producer.handle);
+  if (consumer) text += stream_name(streams.consumer.handle);
+  if (consumer && producer) text += " and on ";
+  if (producer) text += stream_name(streams.producer.handle);
   if (streams.producer_unknown) {
     return text +
            ", and a wait that the producer makes there could break it; import the array "

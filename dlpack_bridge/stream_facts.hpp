@@ -32,6 +32,14 @@ struct stream_state {
   std::int32_t device_id = -1;  ///< the device it belongs to; -1 when that was not asked
   capture_kind capture = capture_kind::none;
   std::uint64_t capture_id = 0;
+
+  /// Whether work on the stream goes into a graph.
+  constexpr bool captures() const noexcept { return capture != capture_kind::none; }
+  /// Whether it is a stream of another device, which orders nothing there. Managed memory is on every
+  /// device.
+  constexpr bool belongs_elsewhere(device where) const noexcept {
+    return device_id >= 0 && where.type == kDLCUDA && device_id != where.id;
+  }
 };
 
 /// The streams of one exchange, gathered before the decision.
@@ -46,7 +54,7 @@ struct stream_facts {
 /// Whether one of two streams may be made to wait for the other: an edge between streams that capture
 /// belongs to one graph, or breaks it.
 constexpr bool may_order(const stream_state& a, const stream_state& b) noexcept {
-  if (a.capture == capture_kind::none && b.capture == capture_kind::none) return true;
+  if (!a.captures() && !b.captures()) return true;
   return a.capture == capture_kind::active && b.capture == capture_kind::active &&
          a.capture_id == b.capture_id;
 }

@@ -94,8 +94,8 @@ bool may_be_told(inbound& in, device where) {
   if (!user.handle.known() || user.handle.no_sync()) return true;
   const driver_status status = cuda_backend()->look_at(where, user);
   if (!status.answers()) throw device_error(status.code, status.name, status.text);
-  const bool foreign = where.type == kDLCUDA && user.device_id >= 0 && user.device_id != where.id;
-  if (user.capture == capture_kind::none && !foreign) return true;
+  const bool foreign = user.belongs_elsewhere(where);
+  if (!user.captures() && !foreign) return true;
   in.desc.state.add(foreign ? why::stream : why::capture);
   describe_place_only(in, where);
   return false;
@@ -225,7 +225,7 @@ bool renew_by_protocol(PyObject* object, const type_entry& entry, device where,
   stream_state told{.handle = consumer};
   const driver_status status = cuda_backend()->look_at(where, told);
   if (!status.answers()) throw device_error(status.code, status.name, status.text);
-  if (told.capture != capture_kind::none) return refuse_capture();
+  if (told.captures()) return refuse_capture();
   return static_cast<bool>(ask_in_order(call, consumer, false, streams));
 }
 

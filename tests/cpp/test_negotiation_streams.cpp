@@ -198,6 +198,17 @@ TEST_CASE("a stream of another device is refused by its name", "[negotiation_str
   managed.from = device(kDLCUDAManaged);
   managed.streams.consumer.device_id = 1;
   CHECK(managed.decided().blockers == reason_set());
+  const auto said = [&managed](const capabilities& target) {
+    return explain(why::stream, managed.described(), managed.wanted, target);
+  };
+  CHECK(said(capabilities_of(managed.target)) == "the stream cannot be used");
+  // Under the name of one device it is memory of that device.
+  capabilities tensorflow = capabilities_of(framework::tensorflow);
+  const decision shown = negotiate(managed.described(), managed.wanted, tensorflow);
+  CHECK(shown.device == device(kDLCUDA));
+  CHECK(shown.blockers == reason_set(why::stream));
+  CHECK(said(tensorflow) ==
+        "stream 0xb000 belongs to cuda:1 and the memory to cuda:0; pass a stream of that device");
 }
 
 TEST_CASE("an array that is the answer itself waits for the stream that was given",

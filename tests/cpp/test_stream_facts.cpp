@@ -18,6 +18,21 @@ TEST_CASE("nothing is known of streams that nobody named", "[stream_facts]") {
   CHECK_FALSE(facts.producer_unknown);
 }
 
+TEST_CASE("a stream captures when its work goes into a graph", "[stream_facts]") {
+  CHECK_FALSE(stream_state().captures());
+  CHECK(stream_state{.capture = capture_kind::active}.captures());
+  CHECK(stream_state{.capture = capture_kind::implicit}.captures());
+}
+
+TEST_CASE("a stream of one device belongs elsewhere for the memory of another", "[stream_facts]") {
+  const stream_state one{.device_id = 1};
+  CHECK(one.belongs_elsewhere(device(kDLCUDA)));
+  CHECK_FALSE(one.belongs_elsewhere(device(kDLCUDA, 1)));
+  CHECK_FALSE(one.belongs_elsewhere(device(kDLCUDAManaged)));
+  CHECK_FALSE(one.belongs_elsewhere(device()));
+  CHECK_FALSE(stream_state().belongs_elsewhere(device(kDLCUDA)));  // nobody asked whose it is
+}
+
 TEST_CASE("one stream may wait for another outside captures and within one", "[stream_facts]") {
   const auto in = [](capture_kind kind, std::uint64_t id) {
     return stream_state{.capture = kind, .capture_id = id};
