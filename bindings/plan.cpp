@@ -65,10 +65,7 @@ std::string first_line(const hub::report& r) {
 }
 
 std::string stream_name(stream_handle stream, const char* otherwise) {
-  if (!stream.known()) return otherwise;
-  if (stream.protocol() == 1) return "the legacy default stream";
-  if (stream.protocol() == 2) return "the per-thread default stream";
-  return "stream " + std::to_string(stream.protocol());
+  return stream.known() ? stream.name() : otherwise;
 }
 
 std::string text_of(const hub::report& r) {

@@ -79,6 +79,7 @@ set(dlpack_bridge_core_sources
     negotiation_streams.cpp
     negotiation_text.cpp
     reason.cpp
+    stream_handle.cpp
     tensor_view.cpp)
 
 # dlpack_bridge/python/

@@ -232,14 +232,7 @@ std::string cuda_device_name(const description& s, const requirements& r) {
 }
 
 std::string stream_name(stream_handle stream) {
-  if (!stream.known()) return "a stream that only the producer knows";
-  switch (stream.protocol()) {
-    case -1: return "no stream";
-    case 1: return "the legacy default stream";
-    case 2: return "the per-thread default stream";
-    default: break;
-  }
-  return "stream " + hex_address(reinterpret_cast<const void*>(stream.protocol()));
+  return stream.known() ? stream.name() : "a stream that only the producer knows";
 }
 
 // The stream belongs to another device than the memory it is to be used with.

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include <dlpack/dlpack.h>
 
@@ -36,13 +37,23 @@ class stream_handle {
     return stream_handle(number == 0 ? 1 : number);
   }
 
+  /// CUDA's legacy default stream.
+  static constexpr stream_handle legacy() noexcept { return stream_handle(std::int64_t{1}); }
+  /// -1: whoever asks does the ordering.
+  static constexpr stream_handle caller_orders() noexcept {
+    return stream_handle(std::int64_t{-1});
+  }
+
   constexpr bool known() const noexcept { return number_ != unknown; }
-  /// -1: whoever asked does the ordering.
   constexpr bool no_sync() const noexcept { return number_ == -1; }
+  constexpr bool is_legacy() const noexcept { return number_ == 1; }
   /// CUDA's per-thread default stream: another one on each thread.
   constexpr bool per_thread() const noexcept { return number_ == 2; }
   /// The number of the DLPack protocol; 0 when no stream is known.
   constexpr std::int64_t protocol() const noexcept { return known() ? number_ : 0; }
+
+  /// "the legacy default stream", "stream 0x5581e0", ...
+  std::string name() const;
 
   friend constexpr bool operator==(stream_handle, stream_handle) noexcept = default;
 

@@ -38,7 +38,7 @@ std::optional<void*> native_handle(const Stream& current) {
 // A stream that torch did not make is named by its handle, the default stream by 0
 // (c10/cuda/CUDAStream.cpp).
 c10::Stream torch_stream(c10::Device where, stream_handle stream) {
-  if (stream.protocol() == 1) return c10::Stream(c10::Stream::DEFAULT, where);
+  if (stream.is_legacy()) return c10::Stream(c10::Stream::DEFAULT, where);
   return c10::Stream(c10::Stream::UNSAFE, where, stream.protocol());
 }
 

@@ -58,12 +58,12 @@ constinit spare_blocks spares;
 
 // Makes later work on the legacy default stream come after what is on `stream` now.
 void order_default_stream(device where, stream_handle stream) noexcept {
-  const stream_handle everybody = *stream_handle::from_protocol(kDLCUDA, 1);
+  const stream_handle everybody = stream_handle::legacy();
   stream_state legacy{.handle = everybody};
   try {
     cuda_backend()->look_at(where, legacy);
     // While a blocking stream captures, nothing may be put on the legacy stream.
-    if (legacy.capture == capture_kind::none) {
+    if (!legacy.captures()) {
       cuda_backend()->order(where, everybody, where, stream);
     }
   } catch (...) {  // a failing driver fails the next call as well

@@ -79,7 +79,7 @@ bool read_max_version(PyObject* value, bool& versioned) noexcept {
 bool read_stream(PyObject* stream, device to, requirements& wanted) noexcept {
   if (stream == Py_None) {
     // The legacy default stream; whoever asks for managed memory like this may read it on the host.
-    if (to.type == kDLCUDA) wanted.stream = *stream_handle::from_protocol(kDLCUDA, 1);
+    if (to.type == kDLCUDA) wanted.stream = stream_handle::legacy();
     wanted.complete = to.type == kDLCUDAManaged;
     return true;
   }

@@ -208,7 +208,7 @@ bool describe_host_interface(inbound& in, const requirements&) {
 // Version 3: None (or nothing) when there is nothing to wait for, 1, 2 or a handle; 0 is ambiguous.
 // https://numba.readthedocs.io/en/stable/cuda/cuda_array_interface.html
 bool read_stream(PyObject* dict, stream_handle& stream) noexcept {
-  stream = *stream_handle::from_protocol(kDLCUDA, -1);
+  stream = stream_handle::caller_orders();
   PyObject* given = item(dict, "stream");
   if (given == nullptr) return true;
   const bool number = PyLong_Check(given) && !PyBool_Check(given);

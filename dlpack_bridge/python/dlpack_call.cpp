@@ -158,7 +158,7 @@ ref ask_in_order(const dlpack_call& call, stream_handle told, bool caller_orders
   capsule = ask_on_gpu(call, streams.producer.handle, true);
   if (capsule || call.where.type != kDLCUDAManaged || lacks_keyword()) return capsule;
   PyErr_Clear();
-  streams.producer.handle = *stream_handle::from_protocol(kDLCUDA, 1);
+  streams.producer.handle = stream_handle::legacy();
   return ask_on_host(call);
 }
 

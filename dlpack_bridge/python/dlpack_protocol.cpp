@@ -64,7 +64,7 @@ void describe_capsule(inbound& in, bool immutable) {
 
 // Whoever asks without a stream gets memory that is safe on the legacy default stream (array API).
 void order_as_without_stream(inbound& in) noexcept {
-  in.desc.streams.producer.handle = *stream_handle::from_protocol(kDLCUDA, 1);
+  in.desc.streams.producer.handle = stream_handle::legacy();
   in.desc.streams.producer_unknown = true;
 }
 
@@ -108,14 +108,12 @@ stream_handle stream_to_tell(inbound& in, const producer_row& producer, const re
     const std::int64_t user = wanted.stream.known() ? wanted.stream.protocol() : 0;
     return *stream_handle::from_protocol(kDLROCM, in.mode == look::borrow ? -1 : user);
   }
-  const auto legacy = *stream_handle::from_protocol(kDLCUDA, 1);
-  const auto no_sync = *stream_handle::from_protocol(kDLCUDA, -1);
   stream_handle& user = in.desc.streams.consumer.handle;
   const bool driver = cuda_status().answers();
   user = driver ? stream_of_use(in, wanted, where) : wanted.stream;
-  if (in.mode == look::borrow) return no_sync;
+  if (in.mode == look::borrow) return stream_handle::caller_orders();
   if (user.known() && (producer.takes_no_sync || !user.no_sync())) return user;
-  if (!driver) return legacy;
+  if (!driver) return stream_handle::legacy();
   const stream_handle own = cuda_backend()->own_stream(where);
   if (!user.known()) user = own;
   return own;

@@ -22,7 +22,7 @@ struct device_tensor {
 ref stream_object(device where, stream_handle stream) noexcept {
   const ref cuda = attribute_or_none(lib.module, "cuda");
   if (!cuda) return {};
-  if (stream.protocol() == 1) {
+  if (stream.is_legacy()) {
     return ref::steal(PyObject_CallMethod(cuda.get(), "default_stream", "i", where.id));
   }
   const ref external = attribute_or_none(cuda.get(), "ExternalStream");

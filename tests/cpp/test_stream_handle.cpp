@@ -71,6 +71,23 @@ TEST_CASE("NULL is the legacy default stream when a driver says it", "[stream_ha
   CHECK_FALSE(legacy.no_sync());
 }
 
+TEST_CASE("the streams that have a number have a name", "[stream_handle]") {
+  constexpr stream_handle legacy = stream_handle::legacy();
+  CHECK(legacy == stream_handle::from_protocol(kDLCUDA, 1));
+  CHECK(legacy.is_legacy());
+  CHECK(legacy.name() == "the legacy default stream");
+  constexpr stream_handle unordered = stream_handle::caller_orders();
+  CHECK(unordered == stream_handle::from_protocol(kDLCUDA, -1));
+  CHECK(unordered.no_sync());
+  CHECK_FALSE(unordered.is_legacy());
+  CHECK(unordered.name() == "no stream");
+  CHECK_FALSE(stream_handle().is_legacy());
+  CHECK(stream_handle().name() == "an unknown stream");
+  CHECK(stream_handle::from_protocol(kDLCUDA, 2)->name() == "the per-thread default stream");
+  CHECK(stream_handle::from_protocol(kDLCUDA, 0xb000)->name() == "stream 0xb000");
+  CHECK(stream_handle::from_protocol(kDLROCM, 0)->name() == "stream 0x0");
+}
+
 TEST_CASE("a driver's handle is its own number", "[stream_handle]") {
   const int place = 0;
   const stream_handle stream = stream_handle::from_native(&place);
