@@ -17,8 +17,7 @@ struct stream_of_thread {
 
   /// The stream as the calling thread means it.
   static stream_of_thread here(stream_handle stream, int device) noexcept {
-    const bool per_thread = stream.known() && stream.protocol() == 2;
-    return {stream, device, per_thread ? this_thread_number() : 0};
+    return {stream, device, stream.per_thread() ? this_thread_number() : 0};
   }
   friend bool operator==(const stream_of_thread&, const stream_of_thread&) = default;
 };

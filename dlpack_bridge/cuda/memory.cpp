@@ -137,7 +137,7 @@ bool has_pools(const driver_api& api, int device) {
 
 /// Whether memory can be at home on a stream: it has to be there, and be the same, at the release.
 bool can_be_home(const driver_api& api, device where, stream_handle stream) {
-  if (!stream.known() || stream.no_sync() || stream.protocol() == 2) return false;
+  if (!stream.known() || stream.no_sync() || stream.per_thread()) return false;
   return place(api, where.id, stream).device == where.id;
 }
 

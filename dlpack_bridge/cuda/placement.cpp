@@ -11,7 +11,7 @@ CUstream native(stream_handle stream) noexcept {
 }
 
 bool is_default_stream(stream_handle stream) noexcept {
-  return stream.known() && (stream.protocol() == 1 || stream.protocol() == 2);
+  return stream.is_legacy() || stream.per_thread();
 }
 
 std::uint64_t this_thread_number() noexcept {

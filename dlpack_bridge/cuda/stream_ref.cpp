@@ -24,7 +24,7 @@ stream_ref::stream_ref(device where, stream_handle stream)
     refuse("the stream belongs to " + device(kDLCUDA, at.device).name() + ", not to " +
            where_.name() + "; pass a stream of that device");
   }
-  if (stream.protocol() == 2) thread_ = this_thread_number();
+  if (stream.per_thread()) thread_ = this_thread_number();
   if (is_default_stream(stream)) return;
   unsigned long long id = 0;
   check({at.device, at.handle}, api.cuStreamGetId, at.handle, &id);
