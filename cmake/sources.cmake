@@ -46,7 +46,8 @@ set(dlpack_bridge_core_internal_headers
     exchange_hand_over.hpp
     host_memory.hpp
     negotiation_rules.hpp
-    negotiation_streams.hpp)
+    negotiation_streams.hpp
+    negotiation_text.hpp)
 set(dlpack_bridge_core_sources
     array_form.cpp
     capabilities.cpp

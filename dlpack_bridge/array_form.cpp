@@ -2,6 +2,7 @@
 
 #include <dlpack_bridge/error.hpp>
 #include <dlpack_bridge/exchange.hpp>
+#include <dlpack_bridge/negotiation_text.hpp>
 
 namespace dlpack_bridge {
 namespace {
@@ -20,13 +21,10 @@ bool column_major_fits(const array_form& form, const description& s) noexcept {
   return !s.byte_strides && is_f_contiguous(s.view.shape(), s.view.strides());
 }
 
-std::string extents_text(const extent* values, std::int32_t count) {
-  std::string text = "(";
-  for (std::int32_t i = 0; i < count; ++i) {
-    if (i != 0) text += ", ";
-    text += values[i] == dynamic ? "*" : std::to_string(values[i]);
-  }
-  return text + (count == 1 ? ",)" : ")");
+// "strides (4, 1)", or other words where there are none.
+std::string strides_text(const tensor_view& view, const char* without) {
+  if (view.strides() == nullptr) return without;
+  return "strides " + tuple_text({view.strides(), view.shape().size()});
 }
 
 std::string axes_text(std::int32_t count) {
@@ -53,10 +51,7 @@ std::string text_of(why code, const array_form& form, const description& s) {
                                              ? "read-only memory"
                                              : "elements that share memory with each other");
     case why::order:
-      return expected("a row-major, dense array",
-                      s.view.strides() == nullptr
-                          ? "another layout"
-                          : "strides " + extents_text(s.view.strides(), s.view.ndim()));
+      return expected("a row-major, dense array", strides_text(s.view, "another layout"));
     case why::requires_grad:
       return "the tensor requires grad, which C++ would not see; pass x.detach()";
     case why::conj:
@@ -75,22 +70,16 @@ void add_shape_mismatches(std::vector<reason>& all, const array_form& form, cons
   if (!rank_fits(form, s)) {
     add(expected(axes_text(form.rank), axes_text(s.view.ndim())));
   } else if (!extents_fit(form, s.view)) {
-    add(expected("shape " + extents_text(form.extents.data(), form.rank),
-                 extents_text(s.view.shape().data(), s.view.ndim())));
+    add(expected("shape " + tuple_text(form.extents, dynamic), tuple_text(s.view.shape())));
   }
   if (s.has_layout && !column_major_fits(form, s)) {
-    add(expected("a column-major, dense array",
-                 s.view.strides() == nullptr
-                     ? "a row-major one"
-                     : "strides " + extents_text(s.view.strides(), s.view.ndim())));
+    add(expected("a column-major, dense array", strides_text(s.view, "a row-major one")));
   }
 }
 
 [[noreturn]] void refuse_empty(const array_form& form) {
-  const reason why_not{why::malformed, "the managed tensor is empty"};
-  std::string text = expected(std::string(form.name), "no array");
-  text.append("\n  - ").append(to_string(why_not.code)).append(": ").append(why_not.message);
-  throw exchange_error(text, {why_not});
+  const std::vector<reason> all{{why::malformed, "the managed tensor is empty"}};
+  throw exchange_error(expected(std::string(form.name), "no array") + list_text(all), all);
 }
 
 }  // namespace
@@ -113,15 +102,8 @@ std::vector<reason> mismatches(const array_form& form, const description& s, con
 
 std::string mismatch_text(const array_form& form, std::string_view what, const description& s,
                           const std::vector<reason>& all) {
-  std::string text = "expected ";
-  text.append(form.name).append(", found ").append(what);
-  text += " (" + summary(s) + ")";
-  for (const reason& mismatch : all) {
-    text += "\n  - ";
-    text += to_string(mismatch.code);
-    text += ": " + mismatch.message;
-  }
-  return text;
+  return expected(std::string(form.name), std::string(what)) + " (" + summary(s) + ")" +
+         list_text(all);
 }
 
 managed_tensor fit(managed_tensor t, const array_form& form) {

@@ -156,8 +156,8 @@ managed_tensor exchange(managed_tensor t, const requirements& wanted, const capa
   find_facts(source, wanted);
   const decision decided = negotiate(source, wanted, target);
   if (decided.action == action::refuse) {
-    throw exchange_error(refusal_text(decided, source, wanted, target),
-                         explain_all(decided.blockers, source, wanted, target));
+    const std::vector<reason> blockers = explain_all(decided.blockers, source, wanted, target);
+    throw exchange_error(refusal_text(blockers, source, target), blockers);
   }
   const tensor_view view = source.view;
   const bool lent = needs_cuda(decided.device.type) && source.driver.answers();

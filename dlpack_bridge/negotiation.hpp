@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -138,8 +139,8 @@ std::vector<reason> explain_all(reason_set codes, const description& source,
 /// "device cpu, dtype float32, shape (3, 4), strides (4, 1)": what is known of a source.
 std::string summary(const description& source);
 
-/// The whole text of a refusal: source, target, each blocker and its remedy.
-std::string refusal_text(const decision& refused, const description& source,
-                         const requirements& wanted, const capabilities& target);
+/// The whole text of a refusal: source, target, each blocker and its remedy, as `explain_all` has them.
+std::string refusal_text(std::span<const reason> blockers, const description& source,
+                         const capabilities& target);
 
 }  // namespace dlpack_bridge

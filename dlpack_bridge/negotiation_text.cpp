@@ -1,5 +1,7 @@
 // The words of negotiation: made only when someone reads them.
 
+#include <dlpack_bridge/negotiation_text.hpp>
+
 #include <cstdio>
 
 #include <dlpack_bridge/negotiation_rules.hpp>
@@ -13,16 +15,6 @@ std::string hex_address(const void* data) {
   char text[32];
   std::snprintf(text, sizeof text, "%p", data);
   return text;
-}
-
-std::string tuple_text(std::span<const extent> values) {
-  std::string text = "(";
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (i != 0) text += ", ";
-    text += std::to_string(values[i]);
-  }
-  if (values.size() == 1) text += ",";
-  return text + ")";
 }
 
 std::string exact_dtype(const description& s) {
@@ -392,6 +384,15 @@ bool is_mended_by_copy(reason_code code, const description& s, const requirement
 
 }  // namespace
 
+std::string tuple_text(std::span<const extent> values, std::optional<extent> any) {
+  std::string text = "(";
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (i != 0) text += ", ";
+    text += values[i] == any ? "*" : std::to_string(values[i]);
+  }
+  return text + (values.size() == 1 ? ",)" : ")");
+}
+
 std::string explain(reason_code code, const description& s, const requirements& r,
                     const capabilities& t) {
   return base_text(code, s, r, t);
@@ -434,16 +435,10 @@ std::string summary(const description& s) {
   return text.empty() ? "nothing is known of it" : text;
 }
 
-std::string refusal_text(const decision& refused, const description& s, const requirements& r,
+std::string refusal_text(std::span<const reason> blockers, const description& s,
                          const capabilities& t) {
-  std::string text =
-      "cannot exchange the array (" + summary(s) + ") with " + std::string(t.name) + ":";
-  for (const reason& blocker : explain_all(refused.blockers, s, r, t)) {
-    text += "\n  - ";
-    text += to_string(blocker.code);
-    text += ": " + blocker.message;
-  }
-  return text;
+  return "cannot exchange the array (" + summary(s) + ") with " + std::string(t.name) + ":" +
+         list_text(blockers);
 }
 
 }  // namespace dlpack_bridge

@@ -18,4 +18,12 @@ const char* to_string(reason_code code) noexcept {
   return names[static_cast<int>(code)];
 }
 
+std::string list_text(std::span<const reason> reasons) {
+  std::string text;
+  for (const reason& one : reasons) {
+    text.append("\n  - ").append(to_string(one.code)).append(": ").append(one.message);
+  }
+  return text;
+}
+
 }  // namespace dlpack_bridge

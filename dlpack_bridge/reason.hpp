@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <span>
 #include <string>
 
 namespace dlpack_bridge {
@@ -67,5 +68,8 @@ struct reason {
   reason_code code;
   std::string message;
 };
+
+/// "\n  - dtype: ...": a line for each.
+std::string list_text(std::span<const reason> reasons);
 
 }  // namespace dlpack_bridge

@@ -74,8 +74,8 @@ managed_tensor from_torch(at::Tensor tensor, const requirements& wanted) {
   const capabilities& target = capabilities_of(framework::cpp);
   const decision decided = negotiate(d, wanted, target);
   if (decided.action == action::refuse) {
-    throw exchange_error(refusal_text(decided, d, wanted, target),
-                         explain_all(decided.blockers, d, wanted, target));
+    const std::vector<reason> blockers = explain_all(decided.blockers, d, wanted, target);
+    throw exchange_error(refusal_text(blockers, d, target), blockers);
   }
   // An alias has the tensor's memory of now; `set_data` and `set_` give the tensor other memory. Shape and
   // strides are the tensor's, which is let go on return.

@@ -76,8 +76,8 @@ PyObject* import_checked(DLManagedTensorVersioned* tensor) {
   }
   const decision decided = negotiate(d, wanted, holds);
   if (decided.action == action::refuse) {
-    raise_refusal(state().exchange_error, refusal_text(decided, d, wanted, holds),
-                  explain_all(decided.blockers, d, wanted, holds));
+    const std::vector<reason> blockers = explain_all(decided.blockers, d, wanted, holds);
+    raise_refusal(state().exchange_error, refusal_text(blockers, d, holds), blockers);
     return nullptr;
   }
   // The tensor becomes ours when nothing can fail any more.

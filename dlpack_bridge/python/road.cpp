@@ -220,8 +220,8 @@ PyObject* conclude(inbound& in, const requirements& wanted, const decision& deci
 
 void raise_decision(const inbound& in, const requirements& wanted, const decision& decided) {
   const capabilities& holds = in.target.holds;
-  const std::string text = refusal_text(decided, in.desc, wanted, holds);
   const std::vector<reason> blockers = explain_all(decided.blockers, in.desc, wanted, holds);
+  const std::string text = refusal_text(blockers, in.desc, holds);
   if (decided.blockers == reason_set(reason_code::driver) && !in.target.buffer_errors_only) {
     raise_driver_failure(in.desc.driver, text, blockers);
     return;

@@ -366,6 +366,18 @@ TEST_CASE("each mismatch is refused by name") {
   CHECK(refused_for<array<float, 2, on_cuda>>(counted(2, 3), why::device));
 }
 
+TEST_CASE("a stride of -1 is told as what it is") {
+  auto values = std::make_shared<numbers>(numbers{1, 2, 3});
+  using row = array<float, 1, c_contiguous>;
+  const auto all = refused<row>(share(values->data() + 2, {3}, {-1}, float32, values));
+  REQUIRE(all.size() == 1);
+  CHECK(all[0].message == "expected a row-major, dense array, found strides (-1,)");
+  using wide = array<float, 2, shape<dynamic, 4>>;
+  const auto shapes = refused<wide>(counted(2, 3));
+  REQUIRE(shapes.size() == 1);
+  CHECK(shapes[0].message == "expected shape (*, 4), found (2, 3)");
+}
+
 TEST_CASE("what fits is taken as it is") {
   managed_tensor t = column_major();
   const void* data = t.view().data();

@@ -70,6 +70,12 @@ TEST_CASE("sets are joined and intersected", "[reason]") {
   CHECK((a & reason_set()).empty());
 }
 
+TEST_CASE("reasons are listed with their codes, a line for each", "[reason]") {
+  CHECK(list_text({}).empty());
+  const std::vector<reason> all{{why::dtype, "one"}, {why::negative_stride, "two"}};
+  CHECK(list_text(all) == "\n  - dtype: one\n  - negative_stride: two");
+}
+
 TEST_CASE("a set is visited in the order of the codes", "[reason]") {
   const reason_set set(why::producer, why::device, why::lanes);
   CHECK(codes_of(set) == std::vector{why::device, why::lanes, why::producer});
