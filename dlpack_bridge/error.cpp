@@ -1,13 +1,15 @@
 #include <dlpack_bridge/error.hpp>
 
+#include <dlpack_bridge/version.hpp>
+
 namespace dlpack_bridge {
 namespace {
 
 std::string version_text(DLPackVersion found) {
   return "the capsule has DLPack version " + std::to_string(found.major) + "." +
          std::to_string(found.minor) + ", and only major version " +
-         std::to_string(DLPACK_MAJOR_VERSION) + " can be read; export it with max_version=(" +
-         std::to_string(DLPACK_MAJOR_VERSION) + ", " + std::to_string(DLPACK_MINOR_VERSION) + ")";
+         std::to_string(exported_dlpack_version.major) + " can be read; export it with " +
+         max_version_text();
 }
 
 }  // namespace

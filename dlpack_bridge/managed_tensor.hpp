@@ -81,10 +81,6 @@ class managed_tensor {
   stream_handle stream_;
 };
 
-/// The alignment of memory the hub allocates unless more is asked for: a cache line, and what XLA
-/// needs to share (it copies anything below 64 bytes).
-inline constexpr std::int64_t default_alignment = 64;
-
 /// Uninitialised host memory of its own: one allocation for struct, shape, strides and elements.
 /// `alignment` is a power of two.
 /// @throws std::bad_alloc, std::invalid_argument (an impossible shape or alignment), std::out_of_range

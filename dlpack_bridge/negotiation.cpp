@@ -251,7 +251,7 @@ decision negotiate(const description& s, const requirements& r, const capabiliti
   }
   d.action = action::copy;
   d.nbytes = result_bytes(d, s);
-  d.alignment = std::max({default_copy_alignment, r.alignment, t.alignment});
+  d.alignment = std::max({default_alignment, r.alignment, t.alignment});
   d.read_only = t.immutable || (!d.copies_here && d.read_only);
   return d;
 }

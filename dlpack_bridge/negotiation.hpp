@@ -120,9 +120,6 @@ struct stream_wait {
 /// The waits of a decision, for reports.
 std::vector<stream_wait> waits_of(const decision& decided, const description& source);
 
-/// A copy starts at least at a multiple of this: a cache line, and what XLA needs to share it on.
-inline constexpr std::int64_t default_copy_alignment = 64;
-
 /// Decides share, copy or refuse with every reason. Pure: no Python, no driver call, no allocation.
 /// The only place in the project that judges.
 decision negotiate(const description& source, const requirements& wanted,

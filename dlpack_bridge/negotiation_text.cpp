@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include <dlpack_bridge/negotiation_rules.hpp>
+#include <dlpack_bridge/version.hpp>
 
 namespace dlpack_bridge {
 namespace {
@@ -206,9 +207,8 @@ std::string readonly_text(const description& s, const requirements& r, const cap
   const char* what = s.view.read_only() ? "the memory is read-only"
                                         : "elements overlap, so the array is read-only";
   if (t.id == framework::cpp) {
-    return std::string(what) +
-           " and a legacy capsule cannot say so; ask with max_version=(1, 3), "
-           "or let the hub hand it to JAX: db.convert(x, \"jax\")";
+    return std::string(what) + " and a legacy capsule cannot say so; ask with " +
+           max_version_text() + ", or let the hub hand it to JAX: db.convert(x, \"jax\")";
   }
   return std::string(what) + " and " + std::string(t.name) + " cannot say so; pass " +
          (r.readonly == readonly_policy::error && r.copy != copy_policy::never

@@ -107,6 +107,10 @@ constexpr std::optional<std::int64_t> checked_bytes(std::span<const extent> shap
   return empty ? 0 : (bits + 7) / 8;
 }
 
+/// The alignment of memory the hub allocates unless more is asked for: a cache line, and what XLA
+/// needs to share (it copies anything below 64 bytes).
+inline constexpr std::int64_t default_alignment = 64;
+
 /// Whether an address can be asked to be a multiple of this: a power of two.
 constexpr bool is_alignment(std::int64_t multiple) noexcept {
   return multiple > 0 && (multiple & (multiple - 1)) == 0;

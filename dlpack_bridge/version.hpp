@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include <dlpack/dlpack.h>
 
 // The one home of the version: CMakeLists.txt and pyproject.toml read these three lines.
@@ -20,11 +22,19 @@ static_assert(DLPACK_MAJOR_VERSION == 1 && DLPACK_MINOR_VERSION >= 3,
 
 namespace dlpack_bridge {
 
-/// The DLPack version of everything the hub exports.
+/// The DLPack version of everything the hub exports, and the one it asks others for.
 inline constexpr DLPackVersion exported_dlpack_version{1, 3};
+
+/// "max_version=(1, 3)": how others are asked for it.
+inline std::string max_version_text() {
+  return "max_version=(" + std::to_string(exported_dlpack_version.major) + ", " +
+         std::to_string(exported_dlpack_version.minor) + ")";
+}
 
 /// True when the fields behind `version.major` may be read (DLPack: a differing major means that
 /// only `version`, `manager_ctx`, `deleter` and `flags` keep their place).
-constexpr bool is_readable(DLPackVersion v) noexcept { return v.major == DLPACK_MAJOR_VERSION; }
+constexpr bool is_readable(DLPackVersion v) noexcept {
+  return v.major == exported_dlpack_version.major;
+}
 
 }  // namespace dlpack_bridge

@@ -65,7 +65,7 @@ PyObject* names_of(unsigned set) noexcept {
 
 PyObject* our_version() noexcept {
   static PyObject* const version =
-      Py_BuildValue("(ii)", DLPACK_MAJOR_VERSION, DLPACK_MINOR_VERSION);
+      Py_BuildValue("(II)", exported_dlpack_version.major, exported_dlpack_version.minor);
   return version;
 }
 

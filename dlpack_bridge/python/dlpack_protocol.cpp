@@ -28,8 +28,8 @@ void describe_versioned(inbound& in, const DLManagedTensorVersioned& tensor, boo
     nothing_known(in);
     in.refuse(why::version, "the capsule has version " + std::to_string(tensor.version.major) +
                                 "." + std::to_string(tensor.version.minor) + " and the hub reads " +
-                                std::to_string(DLPACK_MAJOR_VERSION) +
-                                ".x; export it with max_version=(1, 3)");
+                                std::to_string(exported_dlpack_version.major) +
+                                ".x; export it with " + max_version_text());
     return;
   }
   describe_tensor(in, tensor.dl_tensor,

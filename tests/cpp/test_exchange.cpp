@@ -273,7 +273,7 @@ TEST_CASE("a copy starts at a multiple of what was asked for", "[exchange]") {
   for (const std::int64_t alignment : {1, 64, 256, 1 << 16}) {
     const managed_tensor copy =
         exchange(rows.shared(), {.copy = copy_policy::always, .alignment = alignment});
-    CHECK(aligned(copy.view().data(), std::max(alignment, default_copy_alignment)));
+    CHECK(aligned(copy.view().data(), std::max(alignment, default_alignment)));
   }
 }
 

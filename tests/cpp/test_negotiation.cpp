@@ -366,7 +366,7 @@ TEST_CASE("copy=always copies a plain array for that reason alone", "[negotiatio
   CHECK(d.reasons == are(why::copy_requested));
   CHECK(d.copies_here);
   CHECK(d.nbytes == 48);
-  CHECK(d.alignment == default_copy_alignment);
+  CHECK(d.alignment == default_alignment);
 }
 
 TEST_CASE("copy=always is writable, whatever the source may be", "[negotiation]") {
@@ -768,7 +768,7 @@ TEST_CASE("a copy starts at a power of two that serves everyone", "[negotiation]
   check_everywhere([](const setup& s, const decision& d) {
     return d.action != action::copy ||
            (std::has_single_bit(static_cast<std::uint64_t>(d.alignment)) &&
-            d.alignment >= default_copy_alignment && d.alignment >= s.wanted.alignment &&
+            d.alignment >= default_alignment && d.alignment >= s.wanted.alignment &&
             d.alignment >= s.target.alignment);
   });
 }
