@@ -47,6 +47,9 @@ class device_set {
   std::uint32_t bits_ = 0;
 };
 
+/// Most axes of an array in any framework: room for the shape of whatever negotiation let through.
+inline constexpr std::int32_t most_held_axes = 64;
+
 /// What a framework can hold, as plain data. One row per framework stands in `capabilities_of`;
 /// what depends on the installed version (a build without CUDA, a missing `ml_dtypes`) is a changed
 /// copy that the framework's target row keeps.
@@ -65,7 +68,7 @@ struct capabilities {
   /// orders (stream=-1).
   bool asks_no_stream = false;
   std::int64_t alignment = 1;  ///< multiple that the first element's address must have
-  std::int32_t max_ndim = 64;  ///< most axes it can hold
+  std::int32_t max_ndim = most_held_axes;  ///< most axes it can hold
 };
 
 /// The row of a framework.

@@ -64,8 +64,7 @@ copy_plan make_plan(const extent* shape, std::int32_t ndim, const side& from, co
   extent dense = 1;
   for (std::int32_t i = ndim; i-- > 0;) {
     if (shape[i] == 1) continue;
-    // One is left free for the parts of an element.
-    if (plan.size == copy_plan::most_axes - 1) {
+    if (plan.size == most_moving_axes) {
       throw std::invalid_argument("more axes than an array in memory can have");
     }
     copy_axis& axis = plan.axes[plan.size++];

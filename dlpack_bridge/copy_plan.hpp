@@ -28,7 +28,7 @@ struct copy_axis {
 /// in memory, all of them forward there, none of extent 1, neighbours merged where both sides allow
 /// it.
 struct copy_plan {
-  static constexpr int most_axes = 64;  // 2^63 elements and the lanes of one
+  static constexpr int most_axes = most_moving_axes + 1;  // and the parts of an element
 
   std::array<copy_axis, most_axes> axes;
   int size = 0;

@@ -61,9 +61,9 @@ class touched_bytes {
 
 }  // namespace
 
-// Asks about the axes that move the address only: more than these cannot be longer than 1.
+// Asks about the axes that move the address only.
 bool overlaps_itself(const description& s) noexcept {
-  extent shape[64], strides[64];
+  extent shape[most_moving_axes], strides[most_moving_axes];
   const std::int64_t step = s.byte_strides ? 1 : std::max<std::int64_t>(s.itemsize, 1);
   std::size_t moving = 0;
   for (std::int32_t i = 0; i < s.view.ndim(); ++i) {

@@ -16,12 +16,11 @@ struct term {
   std::int64_t count;
 };
 
-constexpr int most_axes = 64;  // 2^63 elements: more axes longer than 1 do not exist
 constexpr std::int64_t largest_span = std::int64_t{1} << 61;  // sums of two spans stay in 63 bits
 
 /// The axes that move the address, turned so that all of them go forward from `low`.
 struct forward_axes {
-  std::array<term, most_axes> terms;
+  std::array<term, most_moving_axes> terms;
   int size = 0;
   std::int64_t low = 0;    // from the first element to the lowest one, in bytes
   std::int64_t reach = 0;  // from the lowest element to the highest one, in bytes
@@ -36,7 +35,7 @@ void add_axis(forward_axes& axes, extent n, std::int64_t stride) noexcept {
     return;
   }
   std::int64_t last;
-  if (axes.size == most_axes || __builtin_mul_overflow(stride, n - 1, &last) ||
+  if (axes.size == most_moving_axes || __builtin_mul_overflow(stride, n - 1, &last) ||
       last > largest_span || last < -largest_span) {
     axes.addressable = false;
     return;
@@ -167,8 +166,8 @@ class bounded_sum {
     return answer::no;
   }
 
-  std::array<term, 2 * most_axes + 1> terms_;
-  std::array<tail, 2 * most_axes + 2> tails_;
+  std::array<term, 2 * most_moving_axes + 1> terms_;
+  std::array<tail, 2 * most_moving_axes + 2> tails_;
   int size_ = 0;
 };
 

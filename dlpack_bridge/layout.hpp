@@ -13,6 +13,9 @@ using extent = std::int64_t;
 // parameter says bytes; a function that takes them does not care which unit they are in as long as
 // `step` (the distance of neighbours in a dense array) is given in the same one.
 
+/// Axes that can be longer than 1 without more elements than 63 bits count.
+inline constexpr int most_moving_axes = 63;
+
 /// What one pass over shape and strides tells.
 struct layout_facts {
   std::int64_t size = 1;            ///< number of elements

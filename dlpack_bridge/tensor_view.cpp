@@ -40,7 +40,7 @@ const char* to_string(defect d) noexcept {
 
 defect validate(const DLTensor& tensor) noexcept {
   if (tensor.ndim < 0) return defect::negative_ndim;
-  if (tensor.ndim > most_axes) return defect::too_many_axes;
+  if (tensor.ndim > most_plausible_axes) return defect::too_many_axes;
   if (tensor.ndim > 0 && tensor.shape == nullptr) return defect::null_shape;
   const std::span<const extent> shape(tensor.shape, static_cast<std::size_t>(tensor.ndim));
   bool empty = false;

@@ -116,8 +116,8 @@ constexpr bool is_alignment(std::int64_t multiple) noexcept {
   return multiple > 0 && (multiple & (multiple - 1)) == 0;
 }
 
-/// More axes than this are taken for garbage (NumPy's limit is 64).
-inline constexpr std::int32_t most_axes = 1024;
+/// More axes than this are taken for garbage: far more than any framework holds.
+inline constexpr std::int32_t most_plausible_axes = 1024;
 
 /// What can be wrong with a `DLTensor` that came from outside.
 enum class defect : std::uint8_t {

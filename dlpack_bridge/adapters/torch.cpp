@@ -82,7 +82,7 @@ managed_tensor from_torch(at::Tensor tensor, const requirements& wanted) {
   const at::Tensor described = std::move(tensor);
   owner source = owner::of(described.variable_data());
   const use_listener listener{source.get(), declare_use};
-  extent room[64];  // more axes than the row's `max_ndim` are refused
+  extent room[most_held_axes];
   handed_over out = hand_over(d, decided, source, {.listener = listener}, room);
   managed_tensor result = managed_tensor::wrap(out.view, std::move(out.keep), out.flags);
   // Without a driver nothing was ordered: the result carries torch's stream.

@@ -150,7 +150,7 @@ int allocate_like(DLTensor* prototype, DLManagedTensorVersioned** out, void* err
   if (id_of(prototype->dtype) == dtype_id::unknown) {
     return fail("BufferError", "the element type is not known to this version");
   }
-  if (prototype->ndim < 0 || prototype->ndim > most_axes ||
+  if (prototype->ndim < 0 || prototype->ndim > most_plausible_axes ||
       (prototype->ndim > 0 && prototype->shape == nullptr)) {
     return fail("ValueError", "the prototype's shape is missing or has an impossible ndim");
   }
