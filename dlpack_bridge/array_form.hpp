@@ -177,6 +177,7 @@ struct form_name {
   constexpr operator std::string_view() const noexcept { return {text, length}; }
 };
 
+/// The name of a form, as signatures and refusals show it.
 constexpr form_name name_of(const array_form& form) noexcept {
   form_name name;
   name += form.read_only ? std::string_view("array[const ") : std::string_view("array[");

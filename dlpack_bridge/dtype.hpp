@@ -23,7 +23,7 @@ enum class dtype_id : std::uint8_t {
 };
 // clang-format on
 
-/// An element type as DLPack writes it: code, bits, lanes. Any value is representable; `id()` says
+/// An element type as DLPack writes it: code, bits, lanes. Any value is representable; `id_of` says
 /// whether the hub knows it.
 struct dtype {
   std::uint8_t code = kDLFloat;

@@ -9,9 +9,9 @@ namespace dlpack_bridge {
 /// One extent or stride, as DLPack stores it.
 using extent = std::int64_t;
 
-// All stride arithmetic of the project lives in this file. Strides are in elements here unless a
-// parameter says bytes; a function that takes them does not care which unit they are in as long as
-// `step` (the distance of neighbours in a dense array) is given in the same one.
+// What strides say about an array is asked here; copies walk along them in `copy_plan`. Strides are in
+// elements unless a parameter says bytes; a function that takes them does not care which unit they are
+// in as long as `step` (the distance of neighbours in a dense array) is given in the same one.
 
 /// Axes that can be longer than 1 without more elements than 63 bits count.
 inline constexpr int most_moving_axes = 63;

@@ -14,12 +14,14 @@
 
 namespace dlpack_bridge {
 
+/// Whether the result may, or must, be a copy.
 enum class copy_policy : std::uint8_t {
   if_needed,  ///< share when possible, otherwise copy
   never,      ///< share or refuse
   always,     ///< a fresh writable allocation
 };
 
+/// What becomes of memory that must not be written when the target could write it.
 enum class readonly_policy : std::uint8_t {
   copy,   ///< copy read-only memory for a target that cannot say read-only
   share,  ///< share it all the same: the caller promises not to write
@@ -88,6 +90,7 @@ struct description {
   std::string_view note;             ///< what there is to say beyond the codes: a defect, a version
 };
 
+/// What is done with an array.
 enum class action : std::uint8_t { share, copy, refuse };
 
 /// What will be done, and why. A plain value: texts are made from it when someone reads them.

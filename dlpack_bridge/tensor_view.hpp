@@ -131,7 +131,7 @@ enum class defect : std::uint8_t {
   null_data,      ///< elements but no data
 };
 
-/// A sentence for people, without a full stop: "shape is NULL although ndim is 2".
+/// A sentence for people, without a full stop: "shape is NULL although ndim is not 0".
 const char* to_string(defect d) noexcept;
 
 /// Checks everything that can be checked without reading an element.

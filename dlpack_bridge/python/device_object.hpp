@@ -12,6 +12,7 @@ PyTypeObject* device_type() noexcept;
 /// Makes the type. False with an error set.
 bool initialize_device_type() noexcept;
 
+/// A new reference to the Python object of a device; null with an error set.
 ref make_device(device d) noexcept;
 
 /// Reads a device in any spelling: name, DLPack tuple, torch.device, `Array.device`. Empty with

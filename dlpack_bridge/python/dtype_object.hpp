@@ -13,6 +13,7 @@ PyTypeObject* dtype_type() noexcept;
 /// Makes the type. False with an error set.
 bool initialize_dtype_type() noexcept;
 
+/// A new reference to the Python object of an element type; null with an error set.
 ref make_dtype(dtype t) noexcept;
 
 /// Reads a dtype in any spelling: name, `dlpack_bridge.dtype`, a NumPy dtype or scalar type, a
