@@ -78,6 +78,7 @@ set(dlpack_bridge_core_sources
     managed_tensor.cpp
     negotiation.cpp
     negotiation_streams.cpp
+    negotiation_streams_text.cpp
     negotiation_text.cpp
     reason.cpp
     stream_handle.cpp

@@ -175,6 +175,49 @@ bool lacks_stream(const description& s, const requirements& r) noexcept {
   return (r.refused_stream || r.stream.known()) && lacks_named_stream(s, r);
 }
 
+// The array itself is the answer: only the stream that it is to be ordered for can be in the way.
+void judge_identity(decision& d, const description& s, const requirements& r,
+                    const capabilities& t) noexcept {
+  d.identity = true;
+  d.read_only = s.view.read_only();
+  const bool on_device = s.has_device && needs_cuda(s.view.device().type);
+  const bool has_streams = s.has_device && !is_host_memory(s.view.device().type);
+  if (has_streams && lacks_stream(s, r)) d.blockers.add(why::stream);
+  const bool ordered = on_device && r.stream.known() && !r.stream.no_sync();
+  if (ordered && s.driver.answers()) judge_streams(d, s, r, t);
+}
+
+// All that speaks for a copy, and all that speaks against the exchange.
+void judge_array(decision& d, const description& s, const requirements& r,
+                 const capabilities& t) noexcept {
+  d.blockers = s.state & blocking_states;
+  d.reasons = s.state & copying_states;
+  if (s.state.contains(why::requires_grad) && !r.detach) d.blockers.add(why::requires_grad);
+  if (lacks_stream(s, r)) d.blockers.add(why::stream);
+  // What could not be read is not judged: its own blocker says why.
+  const bool unread = !d.blockers.empty() && !s.has_layout;
+  if (s.has_dtype || !unread) judge_dtype(d, s, r, t);
+  if (s.has_device || !unread) judge_device(d, s, r, t);
+  judge_layout(d, s, r, t);
+  if (r.copy == copy_policy::always) d.reasons.add(why::copy_requested);
+  else judge_writing(d, s, r, t);
+  d.copies_here = !d.reasons.empty();
+  if (d.copies_here) judge_copying(d, s, r);
+  if (s.is_copied && r.copy != copy_policy::always) d.reasons.add(why::framework);
+  if (s.driver.answers()) judge_streams(d, s, r, t);  // else there are no streams
+}
+
+// A copy is needed and not wanted: what speaks for it is in the way.
+void forbid_copy(decision& d, const description& s, const requirements& r,
+                 const capabilities& t) noexcept {
+  d.only_copy_forbidden = d.blockers.empty();
+  d.blockers = d.blockers | d.reasons;
+  // Who mends the others meets this one.
+  const bool writes = !t.read_only && !t.immutable;
+  const bool refused = s.view.read_only() || s.overlapping;
+  if (writes && refused && r.readonly == readonly_policy::error) d.blockers.add(why::readonly);
+}
+
 }  // namespace
 
 bool fills_bytes(const tensor_view& packed) noexcept {
@@ -201,32 +244,11 @@ decision negotiate(const description& s, const requirements& r, const capabiliti
   d.dtype = s.view.dtype();
   d.device = s.view.device();
   if (is_identity(s, r, t)) {
-    d.identity = true;
-    d.read_only = s.view.read_only();
-    const bool on_device = s.has_device && needs_cuda(s.view.device().type);
-    const bool has_streams = s.has_device && !is_host_memory(s.view.device().type);
-    if (has_streams && lacks_stream(s, r)) d.blockers.add(why::stream);
-    const bool ordered = on_device && r.stream.known() && !r.stream.no_sync();
-    if (ordered && s.driver.answers()) judge_streams(d, s, r, t);
+    judge_identity(d, s, r, t);
     if (!d.blockers.empty()) d.action = action::refuse;
     return d;
   }
-
-  d.blockers = s.state & blocking_states;
-  d.reasons = s.state & copying_states;
-  if (s.state.contains(why::requires_grad) && !r.detach) d.blockers.add(why::requires_grad);
-  if (lacks_stream(s, r)) d.blockers.add(why::stream);
-  // What could not be read is not judged: its own blocker says why.
-  const bool unread = !d.blockers.empty() && !s.has_layout;
-  if (s.has_dtype || !unread) judge_dtype(d, s, r, t);
-  if (s.has_device || !unread) judge_device(d, s, r, t);
-  judge_layout(d, s, r, t);
-  if (r.copy == copy_policy::always) d.reasons.add(why::copy_requested);
-  else judge_writing(d, s, r, t);
-  d.copies_here = !d.reasons.empty();
-  if (d.copies_here) judge_copying(d, s, r);
-  if (s.is_copied && r.copy != copy_policy::always) d.reasons.add(why::framework);
-  if (s.driver.answers()) judge_streams(d, s, r, t);  // else there are no streams
+  judge_array(d, s, r, t);
   if (d.reasons.empty() && d.blockers.empty()) {
     d.read_only |= t.immutable;
     return d;
@@ -235,15 +257,7 @@ decision negotiate(const description& s, const requirements& r, const capabiliti
   if (d.copies_here && s.has_layout && s.view.dtype().is_packed() && !s.layout.c_contiguous) {
     d.blockers.add(why::layout);
   }
-
-  if (r.copy == copy_policy::never && !d.reasons.empty()) {
-    d.only_copy_forbidden = d.blockers.empty();
-    d.blockers = d.blockers | d.reasons;
-    // Who mends the others meets this one.
-    const bool writes = !t.read_only && !t.immutable;
-    const bool refused = s.view.read_only() || s.overlapping;
-    if (writes && refused && r.readonly == readonly_policy::error) d.blockers.add(why::readonly);
-  }
+  if (r.copy == copy_policy::never && !d.reasons.empty()) forbid_copy(d, s, r, t);
   if (!d.blockers.empty()) {
     d.action = action::refuse;
     d.read_only = d.copies_here = d.after_producer = d.producer_after = d.host_waits = false;

@@ -11,11 +11,12 @@
 namespace dlpack_bridge {
 
 /// The multiple that the first element's address must be. The bits of a complex number are one integer,
-/// which aligns to more than its parts do.
+/// which aligns to more than its parts do: that is all that `bits_of` changes here.
 inline std::int64_t needed_alignment(const description& s, const requirements& r,
                                      const capabilities& t) noexcept {
   const dlpack_bridge::dtype from = s.view.dtype();
-  const dlpack_bridge::dtype element = r.bits ? bits_of(from).value_or(from) : from;
+  const bool one_integer = r.bits && from.bits <= 64;
+  const auto element = one_integer ? dlpack_bridge::dtype(kDLUInt, from.bits, from.lanes) : from;
   const std::int64_t natural = s.has_dtype ? alignment_of(element) : 1;
   return std::max(natural, std::max(r.alignment, t.alignment));
 }

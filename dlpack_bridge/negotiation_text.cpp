@@ -198,11 +198,6 @@ std::string with_note(const char* what, const description& s, const char* remedy
   return text + remedy;
 }
 
-// A sentence that the note finishes: it names the case and its remedy.
-std::string ends_in_note(const char* what, const description& s) {
-  return s.note.empty() ? std::string(what) : std::string(what).append(": ").append(s.note);
-}
-
 std::string readonly_text(const description& s, const requirements& r, const capabilities& t) {
   const char* what = s.view.read_only() ? "the memory is read-only"
                                         : "elements overlap, so the array is read-only";
@@ -217,93 +212,6 @@ std::string readonly_text(const description& s, const requirements& r, const cap
          "readonly=\"share\" to share it and not write";
 }
 
-// The CUDA device that an exchange is about: the one asked for, else the source's.
-std::string cuda_device_name(const description& s, const requirements& r) {
-  const bool asked = r.device && r.device->type != kDLCPU;
-  return (asked ? *r.device : s.view.device()).name();
-}
-
-std::string stream_name(stream_handle stream) {
-  return stream.known() ? stream.name() : "a stream that only the producer knows";
-}
-
-// The stream belongs to another device than the memory it is to be used with.
-std::string foreign_stream_text(const description& s, const requirements& r,
-                                const capabilities& t) {
-  const device from = s.view.device();
-  device result;
-  if (r.device) result = *r.device;
-  else is_shown(from, t.devices, result);
-  const device work = device_of_work(from, result);
-  const bool consumer = s.streams.consumer.belongs_elsewhere(work);
-  const stream_state& stream = consumer ? s.streams.consumer : s.streams.producer;
-  if (!consumer && !stream.belongs_elsewhere(from)) {
-    return ends_in_note("the stream cannot be used", s);
-  }
-  return stream_name(stream.handle) + " belongs to cuda:" + std::to_string(stream.device_id) +
-         " and the memory to " + (consumer ? work : from).name() + "; pass a stream of that device";
-}
-
-// What a kind of device knows of streams.
-std::string streams_of(DLDeviceType type) {
-  if (type == kDLROCM) return "pass None, -1 (the caller orders), 0 (default) or a stream handle";
-  return "pass None, -1 (the caller orders), 1 (legacy default), 2 (per-thread default) or a stream "
-         "handle";
-}
-
-std::string stream_text(const description& s, const requirements& r, const capabilities& t) {
-  const device from = s.view.device();
-  const device to = r.device && is_host_memory(from.type) ? *r.device : from;
-  const device shown = r.device.value_or(from);
-  if (r.refused_stream && t.id == framework::cpp && is_host_memory(shown.type)) {
-    return "an array on " + shown.name() + " has no stream; pass stream=None";
-  }
-  const std::optional<std::int64_t> missing = missing_stream(r, to.type);
-  if (!missing) return foreign_stream_text(s, r, t);
-  const std::string number =
-      "stream " + (*missing == INT64_MAX || *missing == INT64_MIN ? std::string("beyond 64 bits")
-                                                                  : std::to_string(*missing));
-  const bool rocm = to.type == kDLROCM;
-  if (!rocm && !needs_cuda(to.type) && !is_host_memory(to.type)) {
-    return number + " does not exist on " + to.name() + ", whose streams DLPack does not number; " +
-           "synchronize and pass stream=None";
-  }
-  return number + " does not exist on " + (rocm ? "ROCm" : "CUDA") + " devices; " +
-         streams_of(to.type);
-}
-
-std::string capture_text(const description& s) {
-  const stream_facts& streams = s.streams;
-  const bool consumer = streams.consumer.captures(), producer = streams.producer.captures();
-  if (!consumer && !producer) {
-    return ends_in_note("a CUDA graph capture is in progress", s);
-  }
-  std::string text = "a CUDA graph capture is in progress on ";
-  if (consumer) text += stream_name(streams.consumer.handle);
-  if (consumer && producer) text += " and on ";
-  if (producer) text += stream_name(streams.producer.handle);
-  if (streams.producer_unknown) {
-    return text +
-           ", and a wait that the producer makes there could break it; import the array "
-           "before the capture, or order it yourself and pass stream=-1";
-  }
-  return text +
-         ", and what is asked for would break it or belong to the graph; exchange or copy the "
-         "array before the capture, or order it yourself and pass stream=-1";
-}
-
-std::string driver_text(const description& s, const requirements& r) {
-  const std::string remedy =
-      ", so " + cuda_device_name(s, r) + " cannot be used; keep the data on the CPU";
-  if (s.driver.code == no_driver.code) {
-    std::string text = "no CUDA driver answers on this machine";
-    if (*s.driver.text != '\0') text.append(" (").append(s.driver.text).append(")");
-    return text + remedy;
-  }
-  return std::string("the CUDA driver answers ") + s.driver.name + " (" +
-         std::to_string(s.driver.code) + ") to " + s.driver.text + remedy;
-}
-
 std::string negative_axes(const description& s) {
   std::string axes;
   int count = 0;
@@ -314,19 +222,12 @@ std::string negative_axes(const description& s) {
   return count == 1 ? "axis " + axes + " has one" : "axes " + axes + " have them";
 }
 
-std::string base_text(reason_code code, const description& s, const requirements& r,
-                      const capabilities& t) {
+// Of the reasons that are the same for every array; else null.
+const char* fixed_text(reason_code code) noexcept {
   switch (code) {
-    case reason_code::device: return device_text(s, r, t);
-    case reason_code::dtype: return dtype_text(s, r, t);
     case reason_code::byte_order:
       return "the elements are in the other byte order, which DLPack cannot say";
-    case reason_code::negative_stride:
-      return std::string(t.name) + " has no negative strides, and " + negative_axes(s);
-    case reason_code::layout: return layout_text(s, t);
     case reason_code::order: return "order=\"C\" was asked for and the array is not C-contiguous";
-    case reason_code::alignment: return alignment_text(s, r, t);
-    case reason_code::readonly: return readonly_text(s, r, t);
     case reason_code::copy_requested: return "copy=True was asked for";
     case reason_code::requires_grad:
       return "the tensor requires_grad and the result cannot carry autograd state; "
@@ -334,8 +235,6 @@ std::string base_text(reason_code code, const description& s, const requirements
     case reason_code::conj:
       return "the conjugate bit is set: the memory holds the unconjugated values";
     case reason_code::neg: return "the negative bit is set: the memory holds the opposite values";
-    case reason_code::sparse:
-      return with_note("a sparse tensor has no strided memory", s, "; pass x.to_dense()");
     case reason_code::meta: return "a meta tensor has no data; materialize it first";
     case reason_code::fake:
       return "a fake tensor has no data (tracing or torch.compile); exchange real tensors, outside "
@@ -343,25 +242,14 @@ std::string base_text(reason_code code, const description& s, const requirements
     case reason_code::quantized:
       return "a quantized tensor has scales that DLPack cannot carry; pass x.int_repr() or "
              "x.dequantize()";
-    case reason_code::subclass:
-      return ends_in_note("the subclass carries state that would be lost", s);
-    case reason_code::lanes: return lanes_text(s);
-    case reason_code::version: return ends_in_note("the DLPack major version cannot be read", s);
-    case reason_code::capsule: return ends_in_note("the capsule cannot be used", s);
-    case reason_code::malformed: return ends_in_note("the array is malformed", s);
     case reason_code::nested:
       return "a nested tensor is ragged; pass its parts, or x.to_padded_tensor(...)";
     case reason_code::functional:
       return "a functional tensor wraps another tensor (functorch or functionalization); exchange "
              "it outside the transform";
     case reason_code::framework: return "the producer says that it made this copy";
-    case reason_code::stream: return stream_text(s, r, t);
-    case reason_code::capture: return capture_text(s);
-    case reason_code::driver: return driver_text(s, r);
-    case reason_code::producer:
-      return ends_in_note("the producer failed", s) + "; mend it, or export the array another way";
+    default: return nullptr;
   }
-  return "unknown";
 }
 
 constexpr reason_set always_mended(reason_code::byte_order, reason_code::negative_stride,
@@ -393,9 +281,36 @@ std::string tuple_text(std::span<const extent> values, std::optional<extent> any
   return text + (values.size() == 1 ? ",)" : ")");
 }
 
+std::string ends_in_note(const char* what, const description& s) {
+  return s.note.empty() ? std::string(what) : std::string(what).append(": ").append(s.note);
+}
+
 std::string explain(reason_code code, const description& s, const requirements& r,
                     const capabilities& t) {
-  return base_text(code, s, r, t);
+  if (const char* text = fixed_text(code)) return text;
+  switch (code) {
+    case reason_code::device: return device_text(s, r, t);
+    case reason_code::dtype: return dtype_text(s, r, t);
+    case reason_code::negative_stride:
+      return std::string(t.name) + " has no negative strides, and " + negative_axes(s);
+    case reason_code::layout: return layout_text(s, t);
+    case reason_code::alignment: return alignment_text(s, r, t);
+    case reason_code::readonly: return readonly_text(s, r, t);
+    case reason_code::sparse:
+      return with_note("a sparse tensor has no strided memory", s, "; pass x.to_dense()");
+    case reason_code::subclass:
+      return ends_in_note("the subclass carries state that would be lost", s);
+    case reason_code::lanes: return lanes_text(s);
+    case reason_code::version: return ends_in_note("the DLPack major version cannot be read", s);
+    case reason_code::capsule: return ends_in_note("the capsule cannot be used", s);
+    case reason_code::malformed: return ends_in_note("the array is malformed", s);
+    case reason_code::stream: return stream_text(s, r, t);
+    case reason_code::capture: return capture_text(s);
+    case reason_code::driver: return driver_text(s, r);
+    case reason_code::producer:
+      return ends_in_note("the producer failed", s) + "; mend it, or export the array another way";
+    default: return "unknown";
+  }
 }
 
 std::vector<reason> explain_all(reason_set codes, const description& s, const requirements& r,
@@ -404,7 +319,7 @@ std::vector<reason> explain_all(reason_set codes, const description& s, const re
   all.reserve(static_cast<std::size_t>(codes.size()));
   const bool forbidden = r.copy == copy_policy::never;
   codes.for_each([&](reason_code code) {
-    std::string text = base_text(code, s, r, t);
+    std::string text = explain(code, s, r, t);
     if (forbidden && is_mended_by_copy(code, s, r, t)) text += "; pass copy=None to copy";
     all.push_back({code, std::move(text)});
   });

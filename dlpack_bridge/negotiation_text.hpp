@@ -13,4 +13,13 @@ namespace dlpack_bridge {
 /// "(3, 4)", "(3,)"; a value that stands for any other is "*".
 std::string tuple_text(std::span<const extent> values, std::optional<extent> any = {});
 
+/// A sentence that the source's note finishes: it names the case and its remedy.
+std::string ends_in_note(const char* what, const description& source);
+
+/// The sentences of the codes `stream`, `capture` and `driver`.
+std::string stream_text(const description& source, const requirements& wanted,
+                        const capabilities& target);
+std::string capture_text(const description& source);
+std::string driver_text(const description& source, const requirements& wanted);
+
 }  // namespace dlpack_bridge

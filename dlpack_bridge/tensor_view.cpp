@@ -1,5 +1,7 @@
 #include <dlpack_bridge/tensor_view.hpp>
 
+#include <algorithm>
+
 namespace dlpack_bridge {
 namespace {
 
@@ -9,6 +11,35 @@ constexpr std::uintptr_t last_address = INT64_MAX;
 #else
 constexpr std::uintptr_t last_address = UINTPTR_MAX;
 #endif
+
+// Bytes from the first element to the lowest and behind the highest one. False when they leave 63 bits.
+bool find_reach(const DLTensor& tensor, std::int64_t& below, std::int64_t& above) noexcept {
+  // In units of elements first: the bytes follow by one multiplication that is checked too.
+  std::int64_t low = 0, high = 0;
+  for (std::int32_t i = 0; i < tensor.ndim; ++i) {
+    if (tensor.shape[i] == 1) continue;  // its stride means nothing, whatever it is
+    std::int64_t reach;
+    if (__builtin_mul_overflow(tensor.strides[i], tensor.shape[i] - 1, &reach)) return false;
+    std::int64_t& end = reach < 0 ? low : high;
+    if (__builtin_add_overflow(end, reach, &end)) return false;
+  }
+  const std::int64_t itemsize = dtype(tensor.dtype).itemsize();
+  return !__builtin_mul_overflow(low, -itemsize, &below) &&
+         !__builtin_mul_overflow(high, itemsize, &above) &&
+         !__builtin_add_overflow(above, itemsize, &above);
+}
+
+// Whether a program can have the addresses of all elements. Behind a handle there are none.
+bool addresses_fit(const DLTensor& tensor, std::int64_t dense_bytes) noexcept {
+  std::int64_t below = 0, above = dense_bytes;
+  if (tensor.strides != nullptr && !find_reach(tensor, below, above)) return false;
+  if (memory_kind_of(tensor.device.device_type) == memory_kind::handle) return true;
+  const auto address = reinterpret_cast<std::uintptr_t>(tensor.data);
+  if (address > last_address || tensor.byte_offset > last_address - address) return false;
+  const std::uintptr_t first = address + tensor.byte_offset;
+  return static_cast<std::uintptr_t>(below) <= first &&
+         static_cast<std::uintptr_t>(above) <= last_address - first;
+}
 
 }  // namespace
 
@@ -43,46 +74,15 @@ defect validate(const DLTensor& tensor) noexcept {
   if (tensor.ndim > most_plausible_axes) return defect::too_many_axes;
   if (tensor.ndim > 0 && tensor.shape == nullptr) return defect::null_shape;
   const std::span<const extent> shape(tensor.shape, static_cast<std::size_t>(tensor.ndim));
-  bool empty = false;
-  for (const extent n : shape) {
-    if (n < 0) return defect::negative_extent;
-    empty |= n == 0;
-  }
   // Of an empty array too: strides that overflow crash torch and make NumPy refuse.
   const std::optional<std::int64_t> bytes = checked_bytes(shape, tensor.dtype);
-  if (!bytes) return defect::size_overflow;
-  if (empty) return defect::none;
+  if (!bytes) {
+    const bool negative = std::ranges::any_of(shape, [](extent n) { return n < 0; });
+    return negative ? defect::negative_extent : defect::size_overflow;
+  }
+  if (*bytes == 0) return defect::none;
   if (tensor.data == nullptr) return defect::null_data;
-  const bool is_handle = memory_kind_of(tensor.device.device_type) == memory_kind::handle;
-  const auto address = reinterpret_cast<std::uintptr_t>(tensor.data);
-  if (!is_handle && (address > last_address || tensor.byte_offset > last_address - address)) {
-    return defect::span_overflow;
-  }
-  const std::uintptr_t first = address + tensor.byte_offset;
-  const auto fits = [is_handle, first](std::int64_t below, std::int64_t above) {
-    return is_handle || (static_cast<std::uintptr_t>(below) <= first &&
-                         static_cast<std::uintptr_t>(above) <= last_address - first);
-  };
-  if (tensor.strides == nullptr) {
-    return fits(0, *bytes) ? defect::none : defect::span_overflow;
-  }
-
-  // In units of elements first: the bytes follow by one multiplication that is checked too.
-  std::int64_t low = 0, high = 0, below, above;
-  const std::int64_t itemsize = dtype(tensor.dtype).itemsize();
-  for (std::int32_t i = 0; i < tensor.ndim; ++i) {
-    if (shape[i] == 1) continue;  // its stride means nothing, whatever it is
-    std::int64_t reach;
-    if (__builtin_mul_overflow(tensor.strides[i], shape[i] - 1, &reach))
-      return defect::span_overflow;
-    std::int64_t& end = reach < 0 ? low : high;
-    if (__builtin_add_overflow(end, reach, &end)) return defect::span_overflow;
-  }
-  if (__builtin_mul_overflow(low, -itemsize, &below) ||
-      __builtin_mul_overflow(high, itemsize, &above) || above > INT64_MAX - itemsize) {
-    return defect::span_overflow;
-  }
-  return fits(below, above + itemsize) ? defect::none : defect::span_overflow;
+  return addresses_fit(tensor, *bytes) ? defect::none : defect::span_overflow;
 }
 
 }  // namespace dlpack_bridge

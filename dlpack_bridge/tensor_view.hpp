@@ -98,13 +98,13 @@ constexpr std::optional<std::int64_t> checked_bytes(std::span<const extent> shap
                                                     dtype type) noexcept {
   std::int64_t bits = type.element_bits();
   if (bits == 0) bits = 1;
-  bool impossible = false, empty = false;
+  bool empty = false;
   for (const extent n : shape) {
     if (n == 0) empty = true;
-    else impossible |= n < 0 || __builtin_mul_overflow(bits, n, &bits);
+    else if (n < 0 || __builtin_mul_overflow(bits, n, &bits)) return std::nullopt;
   }
-  if (impossible || bits > INT64_MAX - 7) return std::nullopt;
-  return empty ? 0 : (bits + 7) / 8;
+  if (bits > INT64_MAX - 7) return std::nullopt;
+  return empty ? 0 : (bits + 7) >> 3;
 }
 
 /// The alignment of memory the hub allocates unless more is asked for: a cache line, and what XLA
