@@ -276,6 +276,7 @@ set(dlpack_bridge_test_stems
     managed_tensor
     negotiation
     negotiation_streams
+    negotiation_text
     owner
     reason
     stream_facts
