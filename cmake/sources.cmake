@@ -77,6 +77,7 @@ set(dlpack_bridge_core_sources
     layout.cpp
     managed_tensor.cpp
     negotiation.cpp
+    negotiation_dtype_text.cpp
     negotiation_streams.cpp
     negotiation_streams_text.cpp
     negotiation_text.cpp

@@ -16,7 +16,9 @@ std::string tuple_text(std::span<const extent> values, std::optional<extent> any
 /// A sentence that the source's note finishes: it names the case and its remedy.
 std::string ends_in_note(const char* what, const description& source);
 
-/// The sentences of the codes `stream`, `capture` and `driver`.
+/// The sentences of the codes `dtype`, `stream`, `capture` and `driver`.
+std::string dtype_text(const description& source, const requirements& wanted,
+                       const capabilities& target);
 std::string stream_text(const description& source, const requirements& wanted,
                         const capabilities& target);
 std::string capture_text(const description& source);

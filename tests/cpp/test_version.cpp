@@ -16,6 +16,7 @@ TEST_CASE("the version text is made of the three numbers", "[version]") {
 TEST_CASE("everything is exported as DLPack 1.3", "[version]") {
   CHECK(exported_dlpack_version.major == 1);
   CHECK(exported_dlpack_version.minor == 3);
+  CHECK(max_version_text() == "max_version=(1, 3)");
 }
 
 TEST_CASE("only the major version decides whether a struct can be read", "[version]") {
