@@ -4,16 +4,41 @@
 from ._core import _is_array, convert_tree, info  # type: ignore[import-not-found]
 
 
-def compute_in(to, /, **keywords):
+def compute_in(
+    to,
+    /,
+    *,
+    dtype=None,
+    device=None,
+    copy=None,
+    detach=False,
+    readonly="copy",
+    order=None,
+    alignment=None,
+    stream=None,
+):
     """Decorator: array arguments arrive in ``to``, results leave as the first of them came.
 
     Array arguments, positional or by keyword, also inside dicts, lists and tuples, are converted
-    with ``convert(x, to, **keywords)``; everything else passes as it is. Arrays in the result go
-    to the framework and device of the first array argument, with the same ``detach``. Without one
-    they stay in ``to``. An ``async def`` function stays one.
+    with ``convert(x, to, ...)`` and these keywords; everything else passes as it is, ``bytes``
+    excepted, which are arrays. Arrays in the result go to the framework and device of the first
+    array argument, with the same ``detach``. Without one they stay in ``to``. An ``async def``
+    function stays one.
 
-    Errors: those of ``convert``; TypeError for a generator function.
+    Errors: those of ``convert``; TypeError for a generator function, and without parentheses.
     """
+    if callable(to) and not isinstance(to, type):
+        raise TypeError('write @compute_in("torch"): compute_in takes the framework to compute in')
+    keywords = {
+        "dtype": dtype,
+        "device": device,
+        "copy": copy,
+        "detach": detach,
+        "readonly": readonly,
+        "order": order,
+        "alignment": alignment,
+        "stream": stream,
+    }
 
     def decorate(function):
         import functools
@@ -31,7 +56,6 @@ def compute_in(to, /, **keywords):
             if home is None:
                 return result
             framework, device = home
-            detach = keywords.get("detach", False)
             return convert_tree(result, framework, leaves="keep", device=device, detach=detach)
 
         if inspect.iscoroutinefunction(function):

@@ -201,6 +201,25 @@ def test_a_generator_function_is_refused_at_once():
             db.compute_in("torch")(function)
 
 
+def test_without_parentheses_it_is_refused_at_once():
+    with pytest.raises(TypeError, match=r'@compute_in\("torch"\)'):
+
+        @db.compute_in
+        def twice(x):
+            return x * 2
+
+
+def test_a_keyword_that_does_not_exist_is_refused_at_once_and_by_its_own_name():
+    with pytest.raises(TypeError, match=r"compute_in\(\).*'no_such_keyword'"):
+        db.compute_in("torch", no_such_keyword=1)
+
+
+def test_bytes_are_arrays_and_a_str_is_none():
+    seen = []
+    db.compute_in("numpy")(lambda *x: seen.extend(map(type, x)))(b"ab", bytearray(2), "ab")
+    assert seen == [np.ndarray, np.ndarray, str]
+
+
 def test_detach_holds_for_results():
     weight = torch.ones(3, requires_grad=True)
     detached = db.compute_in("torch", detach=True)(lambda x: x * weight)
