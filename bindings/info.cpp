@@ -46,23 +46,38 @@ void add_info(py::module_& m) {
   using info = array_info;
   py::class_<info> type(m, "Info", "What the hub sees of an array.");
   only_made_here(type);
-  type.def_property_readonly("framework", [](const info& i) { return i.framework; })
-      .def_property_readonly("dtype",
-                             [](const info& i) -> py::object {
-                               return i.dtype ? owned(hub::make_dtype(*i.dtype)) : py::none();
-                             })
-      .def_property_readonly("device",
-                             [](const info& i) -> py::object {
-                               return i.device ? owned(hub::make_device(*i.device)) : py::none();
-                             })
-      .def_property_readonly("shape", [](const info& i) { return ints(i.shape); })
-      .def_property_readonly("strides",
-                             [](const info& i) -> py::object {
-                               return i.strides ? py::object(ints(*i.strides)) : py::none();
-                             })
-      .def_property_readonly("readonly", [](const info& i) { return i.readonly; })
-      .def_property_readonly("protocols", [](const info& i) { return names(i.protocols); })
-      .def_property_readonly("alignment", [](const info& i) { return i.alignment; })
+  type.def_property_readonly(
+          "framework", [](const info& i) { return i.framework; },
+          "Its name; \"other\" for what is known by its protocol only.")
+      .def_property_readonly(
+          "dtype",
+          [](const info& i) -> py::object {
+            return i.dtype ? owned(hub::make_dtype(*i.dtype)) : py::none();
+          },
+          "Element type, a dlpack_bridge.dtype; None where it is not known.")
+      .def_property_readonly(
+          "device",
+          [](const info& i) -> py::object {
+            return i.device ? owned(hub::make_device(*i.device)) : py::none();
+          },
+          "Where it lives; None where that is not known.")
+      .def_property_readonly(
+          "shape", [](const info& i) { return ints(i.shape); }, "Extents, a tuple of ints.")
+      .def_property_readonly(
+          "strides",
+          [](const info& i) -> py::object {
+            return i.strides ? py::object(ints(*i.strides)) : py::none();
+          },
+          "Strides in elements, a tuple of ints; None where they are not known.")
+      .def_property_readonly(
+          "readonly", [](const info& i) { return i.readonly; },
+          "Whether a shared result could not be written.")
+      .def_property_readonly(
+          "protocols", [](const info& i) { return names(i.protocols); },
+          "The protocols that the object speaks.")
+      .def_property_readonly(
+          "alignment", [](const info& i) { return i.alignment; },
+          "The largest power of two that divides the address.")
       .def_property_readonly(
           "state", [](const info& i) { return names(i.state); },
           "Reason codes that hold for it: \"requires_grad\", \"sparse\", ...")

@@ -46,14 +46,26 @@ template <class Report>
 void add_report_type(pybind11::module_& m, const char* name, const char* doc) {
   pybind11::class_<Report> type(m, name, doc);
   only_made_here(type);
-  type.def_property_readonly("action", [](const Report& r) { return r.action; })
-      .def_property_readonly("reasons", [](const Report& r) { return tuple_of(r.reasons); })
-      .def_property_readonly("blockers", [](const Report& r) { return tuple_of(r.blockers); })
-      .def_property_readonly("nbytes", [](const Report& r) { return r.nbytes; })
-      .def_property_readonly("readonly", [](const Report& r) { return r.readonly; })
-      .def_property_readonly("protocol", [](const Report& r) { return r.protocol; })
-      .def_property_readonly("source", [](const Report& r) { return r.source; })
-      .def_property_readonly("target", [](const Report& r) { return r.target; })
+  type.def_property_readonly(
+          "action", [](const Report& r) { return r.action; }, "\"share\", \"copy\" or \"refuse\".")
+      .def_property_readonly(
+          "reasons", [](const Report& r) { return tuple_of(r.reasons); },
+          "Why it is copied: a tuple of Reason, all of them.")
+      .def_property_readonly(
+          "blockers", [](const Report& r) { return tuple_of(r.blockers); },
+          "Why it is refused: a tuple of Reason, all of them.")
+      .def_property_readonly(
+          "nbytes", [](const Report& r) { return r.nbytes; },
+          "Bytes of the result that are written; 0 for a share.")
+      .def_property_readonly(
+          "readonly", [](const Report& r) { return r.readonly; },
+          "Whether the result cannot be written.")
+      .def_property_readonly(
+          "protocol", [](const Report& r) { return r.protocol; }, "How the source is read.")
+      .def_property_readonly(
+          "source", [](const Report& r) { return r.source; }, "The framework of the source.")
+      .def_property_readonly(
+          "target", [](const Report& r) { return r.target; }, "The framework of the result.")
       .def_property_readonly(
           "waits", [](const Report& r) { return waits_tuple(r.waits); },
           "Pairs (consumer, producer) of streams that are ordered: protocol numbers, \"own\" for the "

@@ -134,9 +134,9 @@ void add_trace(py::module_& m) {
   py::class_<trace> type(m, "trace",
                          "Records every exchange of this thread or task while its `with` is open.");
   refuse_pickling(type);
-  type.def(py::init<>())
-      .def_readonly("records", &trace::records)
-      .def_property_readonly("copied_bytes", copied_bytes)
+  type.def(py::init<>(), "__init__(self, /)\n--\n\nTakes nothing.")
+      .def_readonly("records", &trace::records, "A record of each exchange, in order.")
+      .def_property_readonly("copied_bytes", copied_bytes, "Bytes that these exchanges wrote.")
       .def("__enter__", enter)
       .def("__exit__", leave)
       .def("__str__", trace_text)

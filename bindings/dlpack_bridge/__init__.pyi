@@ -70,7 +70,9 @@ _Source: TypeAlias = (
     | Buffer
     | CapsuleType
 )
-_DTypeLike: TypeAlias = str | dtype | type[Any] | numpy.dtype[Any] | torch.dtype
+_DTypeLike: TypeAlias = (
+    str | dtype | type[Any] | numpy.dtype[Any] | torch.dtype | tuple[int, int, int]
+)
 _DeviceLike: TypeAlias = str | device | tuple[int, int] | torch.device
 _StreamLike: TypeAlias = int | _HasCudaStream | _CupyStream | torch.Stream
 _Readonly: TypeAlias = Literal["copy", "share", "error"]
@@ -406,3 +408,4 @@ class NotAnArrayError(TypeError, AttributeError): ...
 class CudaError(RuntimeError):
     name: str
     code: int
+    blockers: tuple[Reason, ...]

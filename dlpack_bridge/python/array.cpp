@@ -93,8 +93,12 @@ PyGetSetDef attributes[] = {
     {"data_ptr", get_data_ptr, nullptr, "Address of the first element, an int.", nullptr},
     {"c_contiguous", get_c_contiguous, nullptr, "True when row-major and dense.", nullptr},
     {"copied", get_copied, nullptr, "True when the exchange that made this array copied.", nullptr},
-    {"__array_interface__", array_interface, nullptr, nullptr, nullptr},
-    {"__cuda_array_interface__", cuda_array_interface, nullptr, nullptr, nullptr},
+    {"__array_interface__", array_interface, nullptr,
+     "NumPy's array interface, version 3; on host memory, for element types of NumPy's own.",
+     nullptr},
+    {"__cuda_array_interface__", cuda_array_interface, nullptr,
+     "The CUDA array interface, version 3; on CUDA memory, for element types of NumPy's own.",
+     nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 PyMethodDef methods[] = {

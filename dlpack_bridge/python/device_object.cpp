@@ -64,8 +64,9 @@ PyTypeObject* make_device_type() noexcept {
   static PyType_Slot slots[] = {
       {Py_tp_doc,
        const_cast<char*>(
-           "Where an array lives. Equal to its name (\"cuda:0\") and to its DLPack tuple "
-           "(2, 0); hashes as its name.")},
+           "device(x, /)\n--\n\nWhere an array lives, from a name, a DLPack tuple or a torch.device.\n\n"
+           "Equal to its name (\"cuda:0\") and to its DLPack tuple (2, 0); hashes as its name.\n\n"
+           "Errors: TypeError for what is no device, ValueError for a name that is none.")},
       {Py_tp_new, reinterpret_cast<void*>(device_new)},
       {Py_tp_dealloc, reinterpret_cast<void*>(plain_dealloc)},
       {Py_tp_str, reinterpret_cast<void*>(device_str)},

@@ -87,7 +87,8 @@ PyTypeObject* make_reason_type() noexcept {
   static PyMethodDef methods[] = {{"__reduce__", reason_reduce, METH_NOARGS, nullptr},
                                   {nullptr, nullptr, 0, nullptr}};
   static PyType_Slot slots[] = {
-      {Py_tp_doc, const_cast<char*>("Why an array is copied or refused: a code and a sentence.")},
+      {Py_tp_doc, const_cast<char*>("Reason(code, message)\n--\n\n"
+                                    "Why an array is copied or refused: a code and a sentence.")},
       {Py_tp_new, reinterpret_cast<void*>(reason_new)},
       {Py_tp_dealloc, reinterpret_cast<void*>(reason_dealloc)},
       {Py_tp_str, reinterpret_cast<void*>(reason_str)},
@@ -145,7 +146,8 @@ void set_with(PyObject* type, const std::string& message,
 
 bool make_error_types(process_state& fresh) noexcept {
   const ref none_yet = ref::steal(Py_BuildValue("{s:()}", "blockers"));
-  const ref unknown = ref::steal(Py_BuildValue("{s:s,s:i}", "name", "", "code", 0));
+  const ref unknown =
+      ref::steal(Py_BuildValue("{s:s,s:i,s:()}", "name", "", "code", 0, "blockers"));
   if (!none_yet || !unknown) return false;
   fresh.reason_type = make_reason_type();
   fresh.exchange_error = make_error(
@@ -161,9 +163,11 @@ bool make_error_types(process_state& fresh) noexcept {
       make_error("dlpack_bridge.NotAnArrayError",
                  "The object is no array: it speaks none of the protocols, or is a list, a number.",
                  {PyExc_TypeError, PyExc_AttributeError});
-  fresh.cuda_error = make_error("dlpack_bridge.CudaError",
-                                "A CUDA driver failure: `name` and `code` are the driver's.",
-                                {PyExc_RuntimeError}, unknown.get());
+  fresh.cuda_error =
+      make_error("dlpack_bridge.CudaError",
+                 "A CUDA driver failure: `name` and `code` are the driver's. `blockers` holds "
+                 "every reason where an exchange was refused for it.",
+                 {PyExc_RuntimeError}, unknown.get());
   return fresh.copy_required_error != nullptr && fresh.not_an_array_error != nullptr &&
          fresh.cuda_error != nullptr;
 }

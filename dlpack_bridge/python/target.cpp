@@ -78,10 +78,11 @@ target_row* prepared_row(const target_names& names) {
 target_row* find_name(std::string_view name) {
   const framework id = framework_of(name);
   if (const target_names* row = find_framework(id)) return prepared_row(*row);
-  PyErr_Format(PyExc_ValueError,
-               "unknown target \"%s\": pass \"numpy\", \"torch\", \"array\", another framework's "
-               "name, its module or its array type",
-               std::string(name).c_str());
+  PyErr_Format(
+      PyExc_ValueError,
+      "unknown target \"%s\": pass \"numpy\", \"torch\", \"jax\", \"cupy\", \"tensorflow\", "
+      "\"tvm_ffi\" or \"array\", or the module or the array type of one",
+      std::string(name).c_str());
   return nullptr;
 }
 
