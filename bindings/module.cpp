@@ -50,6 +50,11 @@ PYBIND11_MODULE(_core_in_main, m) {
   m.attr("NotAnArrayError") = py::handle(hub::state().not_an_array_error);
   m.attr("CudaError") = py::handle(hub::state().cuda_error);
   m.attr("__version__") = DLPACK_BRIDGE_VERSION_STRING;
+#ifdef DLPACK_BRIDGE_HAS_GATHER
+  m.attr("_has_gather_kernels") = true;
+#else
+  m.attr("_has_gather_kernels") = false;
+#endif
   py::options signatures;  // the docstrings carry their own, which inspect can read
   signatures.disable_function_signatures();
   dlpack_bridge::bindings::add_plan(m);

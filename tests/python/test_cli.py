@@ -83,6 +83,15 @@ def test_doctor_asks_the_driver(doctor):
     assert doctor["CUDA"] == ("; ".join(b.message for b in blockers) or "a driver answers")
 
 
+@pytest.mark.parametrize("built_in, says", [(True, "built in"), (False, "left out, no nvcc")])
+def test_doctor_says_whether_the_gather_kernels_are_there(doctor, monkeypatch, built_in, says):
+    from dlpack_bridge.cli import doctor as tool
+
+    assert doctor["kernels"] == tool.kernels()
+    monkeypatch.setattr(tool, "_has_gather_kernels", built_in)
+    assert tool.kernels().startswith(f"gather kernels: {says}")
+
+
 # ---- matrix --------------------------------------------------------------------------------------
 
 

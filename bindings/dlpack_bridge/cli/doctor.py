@@ -9,6 +9,7 @@ from pathlib import Path
 import dlpack_bridge as db
 
 from .. import config
+from .._core import _has_gather_kernels  # type: ignore[import-not-found]
 from ..bench.machine import PEERS, version_of
 from ..bench.names import Names, Unavailable
 from .frameworks import ARRAYS, made, names
@@ -29,6 +30,14 @@ def cuda() -> str:
     return "; ".join(reason.message for reason in blockers) or "a driver answers"
 
 
+def kernels() -> str:
+    if _has_gather_kernels:
+        return "gather kernels: built in"
+    return (
+        "gather kernels: left out, no nvcc at build time; strided copies of a device take the host"
+    )
+
+
 def extensions() -> str:
     folder = Path(config.cmakedir())
     return str(folder) if folder.is_dir() else "headers and libraries are not part of this package"
@@ -40,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"  from        {Path(db.__file__).parent}")
     print(f"  C++         {extensions()}")
     print(f"  CUDA        {cuda()}")
+    print(f"  kernels     {kernels()}")
     print("\nframeworks, and the protocols that their arrays speak here:")
     for framework, code in ARRAYS.items():
         print(f"  {line_of_framework(framework, code, found)}")
