@@ -330,6 +330,11 @@ def test_the_picture_has_a_bar_for_every_row_that_has_a_ratio(tmp_path):
     assert (tmp_path / "ratios.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_rows_that_nothing_is_asked_of_have_no_summary():
+    contents = {"name": "contents", "rows": [{"what": "headers", "files": 1, "bytes": 1}]}
+    assert report.summary({"sections": [contents]}) == ""
+
+
 def test_a_record_is_plain_enough_for_json():
     row = judged(Row("p", "hub", (Peer("peer"),)), hub=5, peer=2)
     assert json.loads(json.dumps(row)) == row

@@ -177,6 +177,8 @@ def summary(report: Record) -> str:
         for row in section["rows"]
         if "verdict" in row
     ]
+    if not rows:
+        return ""
     counts = {verdict: sum(row["verdict"] == verdict for _, row in rows) for verdict in VERDICTS}
     said = ", ".join(f"{verdict} {count}" for verdict, count in counts.items() if count)
     lost = [
