@@ -96,8 +96,13 @@ $(stamps)/torch: requirements/torch-cpu.txt requirements/torch.txt requirements/
 	  $(pip) --requirement requirements/torch.txt; }
 	@touch $@
 
-$(stamps)/test: requirements/test.txt requirements/constraints.txt $(stamps)/build $(stamps)/torch
-	$(say) 'Installing what the tests use into $(VENV): pytest, TensorFlow, matplotlib, ... (400 MB)'
+$(stamps)/demo: requirements/demo.txt requirements/constraints.txt $(stamps)/build $(stamps)/torch
+	$(say) 'Installing what the worked examples use into $(VENV): matplotlib'
+	@$(pip) --requirement requirements/demo.txt
+	@touch $@
+
+$(stamps)/test: requirements/test.txt $(stamps)/demo
+	$(say) 'Installing what the tests use into $(VENV): pytest, TensorFlow, JAX, ... (400 MB)'
 	@$(pip) --requirement requirements/test.txt
 	@touch $@
 
@@ -116,7 +121,7 @@ $(stamps)/package: $(sources) $(stamps)/build
 
 build install: $(stamps)/package
 
-demo: $(stamps)/package $(stamps)/test
+demo: $(stamps)/package $(stamps)/demo
 	@mkdir -p build/demo
 	@for example in docs/examples/[0-9]*.py; do \
 	  printf '\033[1m==> %s\033[0m\n' "$$example"; \
