@@ -3,7 +3,6 @@ package, in an environment of their own without torch."""
 
 import os
 import shutil
-import subprocess
 import sys
 import venv
 from pathlib import Path
@@ -16,24 +15,12 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 import cuda_toolkit
+from commands import run
 
 # What the build and the tests of the examples use of the environment that runs these tests.
 LENT = ["numpy*", "pybind11*", "scikit_build_core*", "cmake*", "ninja*", "packaging*", "pathspec*",
         "py.py", "pytest*", "_pytest*", "pluggy*", "iniconfig*", "pygments*", "exceptiongroup*", "tomli*",
         "typing_extensions*"]  # fmt: skip
-
-
-def run(*command, **options):
-    done = subprocess.run(
-        [str(word) for word in command],
-        check=False,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        **options,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
 
 
 class Environment:

@@ -3,7 +3,6 @@
 import importlib.metadata
 import os
 import re
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -15,19 +14,8 @@ import dlpack_bridge
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(dlpack_bridge.__file__).parent
 TOOLS = Path(sys.executable).parent
-
-
-def run(*command, **options):
-    done = subprocess.run(
-        [str(word) for word in command],
-        check=False,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        **options,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+sys.path.insert(0, str(ROOT / "tests" / "support"))
+from commands import run
 
 
 @pytest.fixture(scope="module")

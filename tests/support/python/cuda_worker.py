@@ -27,7 +27,7 @@ def loaded_pools():
     """Every pool of every model that the test has imported."""
     names = {
         "torch": ["pool", "pinned_pool"],
-        "cupy": ["pool", "managed_pool"],
+        "cupy": ["pool"],
         "jax._array": ["pool"],
         "numba.cuda": ["pool"],
         "cuda.core": ["pool"],

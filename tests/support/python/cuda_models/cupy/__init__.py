@@ -18,7 +18,7 @@ __version__ = "14.0.0"
 
 # One arena per stream that was current at the allocation; a freed block is handed out again at once
 # (memory.pyx, SingleDeviceMemoryPool). Nothing protects other streams.
-pool, managed_pool = model.Pool("device"), model.Pool("managed")
+pool = model.Pool("device")
 
 
 class ndarray(model.DeviceArray):
@@ -94,20 +94,11 @@ class ndarray(model.DeviceArray):
         return model.interface_v3(self, cuda.get_current_stream().ptr or 1)
 
 
-def _made(shape, element, chosen_pool, device_type):
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    nbytes = int(np.prod(shape)) * np.dtype(element).itemsize
-    storage = chosen_pool.allocate(driver.current_device(), nbytes, cuda.get_current_stream().ptr)
-    return ndarray.in_block(storage, shape, element, device_type, np.dtype(element))
-
-
 def empty(shape, dtype="float32"):
-    return _made(shape, dtype, pool, CUDA)
-
-
-def empty_managed(shape, dtype="float32"):
-    """With `cupy.cuda.set_allocator(malloc_managed)` in force."""
-    return _made(shape, dtype, managed_pool, CUDA_MANAGED)
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    storage = pool.allocate(driver.current_device(), nbytes, cuda.get_current_stream().ptr)
+    return ndarray.in_block(storage, shape, dtype, CUDA, np.dtype(dtype))
 
 
 def full(shape, value, dtype="float32"):

@@ -73,10 +73,6 @@ class _C:
     def _from_dlpack(capsule):
         return _wrap(cuda_lab.take(capsule, without_gil=True))
 
-    @staticmethod
-    def _cuda_getCurrentRawStream(index):
-        return cuda.current_stream(index).cuda_stream
-
 
 class UntypedStorage:
     def __init__(self, *, resizable):
