@@ -194,20 +194,19 @@ def is_a_signature(block):
     return bool(re.fullmatch(r"[\w.]+\((?:.*, )?[/*](?:, .*)?\)\n|[\w.]+\([\w, =]*\)\n", block))
 
 
-def build_extension_of(path, folder):
-    """A page with a CMake project shows all of it: the blocks of C++ are its one source file."""
-    (project,) = code_blocks(path, "cmake")
-    (source,) = re.findall(r"MODULE (\w+\.cpp)", project)
+def build_extension_of(path, name, folder):
+    """The blocks of C++ of a page are the one source file of the project that cpp.md shows."""
+    (project,) = code_blocks(DOCS / "cpp.md", "cmake")
     folder.mkdir()
-    (folder / "CMakeLists.txt").write_text(project)
-    (folder / source).write_text("\n".join(code_blocks(path, "cpp")))
+    (folder / "CMakeLists.txt").write_text(project.replace("filters", name))
+    (folder / f"{name}.cpp").write_text("\n".join(code_blocks(path, "cpp")))
     caster_build.build(folder, folder)
 
 
 @page
 def test_the_code_of_a_page_runs_from_top_to_bottom(path, tmp_path, monkeypatch, capfd):
     if path.name == "cpp.md":
-        build_extension_of(path, tmp_path / "extension")
+        build_extension_of(path, "filters", tmp_path / "extension")
         monkeypatch.syspath_prepend(tmp_path / "extension")
     script = tmp_path / f"{path.stem}.py"
     script.write_text("\n".join(b for b in code_blocks(path) if not is_a_signature(b)))
@@ -218,6 +217,63 @@ def test_the_code_of_a_page_runs_from_top_to_bottom(path, tmp_path, monkeypatch,
 def test_the_readme_example_is_about_twenty_lines():
     (example,) = code_blocks(ROOT / "README.md")
     assert 15 <= len([line for line in example.splitlines() if line.strip()]) <= 22
+
+
+def test_the_extension_of_the_readme_takes_arrays_of_any_framework(tmp_path, monkeypatch):
+    build_extension_of(ROOT / "README.md", "gain", tmp_path / "extension")
+    monkeypatch.syspath_prepend(tmp_path / "extension")
+    import gain
+
+    for x in (np.ones((2, 3), np.float32), torch.ones(2, 3)):
+        gain.scale(x, 2)
+        assert x.tolist() == [[2, 2, 2], [2, 2, 2]]
+    with pytest.raises(TypeError, match="dtype: expected float32, found float64"):
+        gain.scale(np.ones((2, 3)), 2)
+
+
+# ---- what it costs -------------------------------------------------------------------------------
+
+
+def costs_measured():
+    """(path, call) -> least nanoseconds, of the tables of calls in performance.md."""
+    costs = {}
+    for head, rows in tables((DOCS / "performance.md").read_text()):
+        if head[:3] == ["path", "call", "least ns"]:
+            path = None
+            for row in rows:
+                path = row[0] or path
+                costs[path, row[1].strip("`")] = row[2]
+    return costs
+
+
+def copies_measured():
+    """Case -> (GB/s, GB/s of the fastest peer, its name), of 64 MB on one thread."""
+    text = (DOCS / "performance.md").read_text()
+    (_, of_one_thread), *_ = re.findall(r"^(Threads: 1\.) .*\n\n((?:\|.*\n)+)", text, re.MULTILINE)
+    ((head, rows),) = tables(of_one_thread)
+    cells = {row[0]: row[head.index("64 MB")] for row in rows}
+    return {case: re.split(r" / | (?=\D)", cell) for case, cell in cells.items()}
+
+
+def as_measured(head, row, costs, copies):
+    """The row of the README with the figures of performance.md."""
+    if head[0] == "case":
+        ours, peers, peer = copies[row[0]]
+        return [row[0], ours, peer, peers]
+    ours, peer = (re.search("`(.*)`", cell)[1] for cell in (row[1], row[3]))
+    return [row[0], row[1], costs[row[0], ours], row[3], costs[row[0], peer]]
+
+
+def test_the_figures_of_the_readme_are_those_of_the_last_run():
+    shown = [
+        (head, row)
+        for head, rows in tables((ROOT / "README.md").read_text())
+        if head[0] in ("path", "case")
+        for row in rows
+    ]
+    assert len(shown) >= 9
+    measured = costs_measured(), copies_measured()
+    assert [row for _, row in shown] == [as_measured(head, row, *measured) for head, row in shown]
 
 
 # ---- links ---------------------------------------------------------------------------------------
@@ -287,6 +343,14 @@ def test_every_function_lists_its_errors():
     """All can fail, save the two that take nothing that could be wrong."""
     functions = {n for n in db.__all__ if inspect.isroutine(getattr(db, n))} - {"stats", "collect"}
     assert functions and functions <= {name for name, _ in PROMISED}
+
+
+def test_the_names_of_element_types_are_listed():
+    named = re.findall(
+        r"`(\w+)`", re.search(r"\* Names: (.*?)\n\*", SECTIONS["dtype"], re.DOTALL)[1]
+    )
+    listed = (ROOT / "dlpack_bridge" / "dtype.hpp").read_text().partition("dtype_names[")[2]
+    assert named == re.findall(r'"(\w+)"', listed.partition("};")[0])
 
 
 def written_signature(name):
@@ -425,6 +489,9 @@ RAISES = {
     ("Array.__array__", "AttributeError"): lambda: on_device().__array_interface__,
     ("Array.__array_interface__", "ExchangeError"): lambda: np.asarray(on_device()),
     ("Array.__array_interface__", "AttributeError"): lambda: on_device().__array_interface__,
+    ("Array.__cuda_array_interface__", "AttributeError"): lambda: (
+        db.asarray(b"abc").__cuda_array_interface__
+    ),
     ("Array.memoryview", "ExchangeError"): lambda: on_device().memoryview(),
     ("Array.tobytes", "ExchangeError"): lambda: on_device().tobytes(),
     ("dtype", "TypeError"): lambda: db.dtype(3),
