@@ -6,9 +6,9 @@
 namespace dlpack_bridge {
 namespace {
 
-// The CUDA device that an exchange is about: the one asked for, else the source's.
+// The device for which a driver would be needed: the one that is asked for, or that of the data.
 std::string cuda_device_name(const description& s, const requirements& r) {
-  const bool asked = r.device && r.device->type != kDLCPU;
+  const bool asked = r.device && (needs_cuda(r.device->type) || r.device->type == kDLCUDAHost);
   return (asked ? *r.device : s.view.device()).name();
 }
 

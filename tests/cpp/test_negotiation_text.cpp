@@ -141,6 +141,9 @@ const words_row words[] = {
     {why::stream, {"stream", "dead"}, [](setup& s) { s.source.note = "dead"; }},
     {why::capture, {"capture", "global"}, [](setup& s) { s.source.note = "global"; }},
     {why::driver, {"driver", "CPU"}, [](setup&) {}},
+    {why::driver,
+     {"cuda:1 cannot be used"},
+     [](setup& s) { s.where = device(kDLCUDA, 1), s.wanted.device = device(kDLMetal); }},
     {why::producer, {"producer", "BufferError"}, [](setup& s) { s.source.note = "BufferError"; }},
 };
 
