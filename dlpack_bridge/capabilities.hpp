@@ -67,7 +67,7 @@ struct capabilities {
   /// Takes memory without being told a stream: memory of a device is complete before, unless the caller
   /// orders (stream=-1).
   bool asks_no_stream = false;
-  std::int64_t alignment = 1;  ///< multiple that the first element's address must have
+  std::int64_t alignment = 1;              ///< multiple that the first element's address must have
   std::int32_t max_ndim = most_held_axes;  ///< most axes it can hold
 };
 

@@ -97,8 +97,9 @@ answer share_memory(const description& a, const description& b);
 
 /// Drives the whole road for an array that C++ owns: decides, then shares or copies. `t` is gone
 /// after a throw.
-/// @throws exchange_error with every blocker
+/// @throws exchange_error with every blocker, `driver` where none answers
 /// @throws std::invalid_argument an alignment that is no power of two; `bits` and a dtype together
+/// @throws std::bad_alloc; device_error a call to the driver that fails
 managed_tensor exchange(managed_tensor t, const requirements& wanted = {},
                         const capabilities& target = capabilities_of(framework::cpp));
 

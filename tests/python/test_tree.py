@@ -344,7 +344,7 @@ def test_subclasses_of_tuple_are_made_without_their_own_new():
 def test_tuples_in_which_nothing_is_converted_are_themselves():
     leaves = (Pair(1, 2), Point(1, "y"), sys.version_info, os.stat("."), time.gmtime(), (1, (2,)))
     made = db.convert_tree([*leaves, np.zeros(1)], "torch", leaves="keep")
-    assert all(x is leaf for x, leaf in zip(made, leaves))
+    assert all(x is leaf for x, leaf in zip(made, leaves, strict=False))
 
 
 def test_a_tuple_of_torch_is_one_again():
