@@ -51,24 +51,16 @@ void release_guarded(void* object, release_function release) noexcept {
   }
 }
 
-// Whether nobody has the GIL, which a thread with this state gave away.
-bool gil_is_free(PyThreadState* own) noexcept {
-#if PY_VERSION_HEX < 0x030C0000
-  static_cast<void>(own);
-  return _PyThreadState_UncheckedGet() == nullptr;  // whoever has it, of all threads
-#else
-  // That tells of one thread only. The others of the interpreter must not be looked at without a lock.
-  return PyInterpreterState_ThreadHead(own->interp) == own && PyThreadState_Next(own) == nullptr;
-#endif
-}
-
-// This thread's state when nobody has the GIL: taking it waits for no one, unless somebody comes first
-// between the look and the taking. torch >= 2.13 gives the GIL away while it drops a tensor
-// (THPVariable_clear), and this is how its memory still goes back at once.
-PyThreadState* state_with_free_gil() noexcept {
+// This thread's state when it is the only one of the interpreter: no other Python thread can hold the GIL
+// then, nor come for it, so taking it waits for no one. torch >= 2.13 gives the GIL away while it drops a
+// tensor (THPVariable_clear), and this is how its memory still goes back at once. That nobody has the GIL
+// at the moment would not do: another thread may take it first and wait for a lock that is held here.
+PyThreadState* only_python_thread() noexcept {
   PyThreadState* const own = PyGILState_GetThisThreadState();
   if (own == nullptr || state().finalizing.load(std::memory_order_acquire)) return nullptr;
-  return gil_is_free(own) ? own : nullptr;
+  const bool alone =
+      PyInterpreterState_ThreadHead(own->interp) == own && PyThreadState_Next(own) == nullptr;
+  return alone ? own : nullptr;
 }
 
 // Runs a release with the GIL if that costs no waiting; false when it does.
@@ -77,7 +69,7 @@ bool release_with_gil(void* object, release_function release) noexcept {
     release_guarded(object, release);
     return true;
   }
-  PyThreadState* const own = state_with_free_gil();
+  PyThreadState* const own = only_python_thread();
   if (own == nullptr) return false;
   PyEval_RestoreThread(own);
   release_guarded(object, release);

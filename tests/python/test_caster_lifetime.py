@@ -6,6 +6,7 @@ import threading
 import weakref
 
 import caster_build
+import isolated
 import numpy as np
 import pytest
 import torch
@@ -104,6 +105,35 @@ def test_functions_may_release_the_gil():
     assert results == [0.0] * 80
     lab.scale_without_gil(a, 2)
     settle()
+
+
+IN_TWO_THREADS = """
+import sys, threading
+import numpy as np
+import caster_build
+
+lab = caster_build.module()
+a, done = np.arange(4, dtype="float32"), threading.Event()
+{first}
+
+def drop():
+    while not done.is_set():
+        lab.keep(a)
+        lab.drop_kept_under_lock()
+
+sys.setswitchinterval(1e-6)
+thread = threading.Thread(target=drop)
+thread.start()
+for _ in range(1_000_000):
+    lab.wait_for_lock()
+    lab.sum_without_gil(a)
+done.set()
+thread.join()
+"""
+
+
+def test_dropping_under_a_lock_does_not_wait_for_a_thread_that_wants_the_lock():
+    isolated.expect_clean(IN_TWO_THREADS.format(first="lab.sum_without_gil(a)"), timeout=60)
 
 
 def test_references_are_dropped_at_once_without_the_gil_and_beside_other_threads():

@@ -103,7 +103,7 @@ def test_a_memory_map_cannot_be_closed_under_a_view(tmp_path):
     t[0] = 255
     assert mapped[0] == 255
     del t
-    db.collect()  # from Python 3.12 on, beside other threads, torch's results go back a step later
+    db.collect()  # beside other threads torch's results go back a step later
     mapped.close()
 
 

@@ -225,24 +225,47 @@ def idle_thread():
     thread.join()
 
 
-def test_what_torch_drops_goes_back_at_once_beside_an_idle_thread(idle_thread):
+def test_what_torch_drops_beside_an_idle_thread_goes_back_at_the_next_entry(idle_thread):
     a = np.arange(6.0)
     references = sys.getrefcount(a)
     t = db.to_torch(a)
     assert sys.getrefcount(a) == references + 1
     del t
-    if sys.version_info < (3, 12):  # newer ones do not tell whether anybody has the GIL
-        assert sys.getrefcount(a) == references
     db.collect()
     assert sys.getrefcount(a) == references
 
 
-def test_shared_memory_can_be_closed_right_after_its_last_tensor(idle_thread):
+def test_what_torch_drops_beside_an_idle_thread_goes_back_without_the_hub_too(idle_thread):
+    a = np.arange(6.0)
+    references = sys.getrefcount(a)
+    t = db.to_torch(a)
+    del t
+    for _ in range(2):  # the end of a round is where Python looks after pending calls
+        pass
+    assert sys.getrefcount(a) == references
+
+
+def test_what_torch_drops_in_the_only_thread_goes_back_at_once():
+    isolated.expect_clean(
+        """
+import sys
+import numpy as np, torch, dlpack_bridge as db
+
+a = np.arange(6.0)
+references = sys.getrefcount(a)
+t = db.to_torch(a)
+assert sys.getrefcount(a) == references + 1
+t = None; assert db.stats().pending_releases == 0 and sys.getrefcount(a) == references
+"""
+    )
+
+
+def test_shared_memory_can_be_closed_after_its_last_tensor(idle_thread):
     shared = shared_memory.SharedMemory(create=True, size=64)
     try:
         t = db.to_torch(shared.buf)
         del t
-        db.collect()  # what needs no call of its own before Python 3.12
+        db.collect()
         shared.close()
     finally:
         shared.unlink()

@@ -2,10 +2,13 @@
 
 #include <complex>
 #include <cstdint>
+#include <mutex>
 #include <numeric>
 #include <optional>
 #include <stdexcept>
+#include <string>
 #include <thread>
+#include <variant>
 
 #include <pybind11/complex.h>
 #include <pybind11/stl.h>
@@ -46,6 +49,7 @@ void scale(array<float> x, float factor) {
 
 // Kept beyond the call.
 std::vector<array<const float>> kept;
+std::mutex lock_of_kept;
 
 void add_arguments(py::module_& m) {
   m.def("scale", scale, py::arg("x"), py::arg("factor"));
@@ -136,6 +140,12 @@ void add_overloads(py::module_& m) {
       "count", [](array<const float>, array<const float>) { return 2; }, py::arg("a"),
       py::arg("b"));
 
+  m.def("array_or_object", [](array<const float>) { return "array"; });
+  m.def("array_or_object", [](const py::object&) { return "object"; });
+  m.def("array_or_text", [](const std::variant<array<const float>, std::string>& x) {
+    return x.index() == 0 ? "array" : "text";
+  });
+
   m.def("number_last", [](array<const float>) { return "array"; });
   m.def("number_last", [](int) { return "int"; });
 
@@ -168,6 +178,14 @@ void add_lives(py::module_& m) {
       "drop_kept_elsewhere",
       [] { std::thread([all = std::exchange(kept, {})]() mutable { all.clear(); }).join(); },
       py::call_guard<py::gil_scoped_release>());
+  m.def(
+      "drop_kept_under_lock",
+      [] {
+        const std::lock_guard locked(lock_of_kept);
+        kept.clear();
+      },
+      py::call_guard<py::gil_scoped_release>());
+  m.def("wait_for_lock", [] { const std::lock_guard locked(lock_of_kept); });
   m.def(
       "sum_without_gil", [](array<const float> x) { return sum(x); },
       py::call_guard<py::gil_scoped_release>());
