@@ -84,9 +84,9 @@ description describe(const tensor_view& view) noexcept {
 }
 
 description describe(const managed_tensor& t) noexcept {
-  description d = describe(t.view());
-  d.is_copied = t.is_copied();
-  d.padded = (t.flags() & DLPACK_FLAG_BITMASK_IS_SUBBYTE_TYPE_PADDED) != 0;
+  if (!t) return describe(tensor_view());
+  description d;
+  describe_struct(d, t.get()->dl_tensor, t.flags());
   d.streams.producer.handle = t.stream();
   return d;
 }

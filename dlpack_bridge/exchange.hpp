@@ -26,6 +26,14 @@ inline void describe_layout(description& d) noexcept {
   if (!d.layout.nested) d.overlapping = overlaps_itself(d);
 }
 
+/// Fills in what a valid struct says, with the flags of DLPack that belong to it.
+inline void describe_struct(description& d, const DLTensor& tensor, std::uint64_t flags) noexcept {
+  d.view = tensor_view(tensor, (flags & DLPACK_FLAG_BITMASK_READ_ONLY) != 0);
+  d.is_copied = (flags & DLPACK_FLAG_BITMASK_IS_COPIED) != 0;
+  d.padded = (flags & DLPACK_FLAG_BITMASK_IS_SUBBYTE_TYPE_PADDED) != 0;
+  describe_layout(d);
+}
+
 /// Whether a decision about this array needs facts of the driver: it may be, or go where, memory of a
 /// device is.
 inline bool involves_driver(const description& d, const requirements& wanted) noexcept {

@@ -65,11 +65,10 @@ struct claimed_tensor {
 // overlaps itself is read-only, an address that is not aligned means a copy. Its maker worked on the
 // stream that `current_work_stream` names.
 PyObject* import_checked(DLManagedTensorVersioned* tensor) {
-  const bool read_only = (tensor->flags & DLPACK_FLAG_BITMASK_READ_ONLY) != 0;
   const requirements wanted;
   const capabilities& holds = array_target().holds;
-  description d = describe(tensor_view(tensor->dl_tensor, read_only));
-  d.is_copied = (tensor->flags & DLPACK_FLAG_BITMASK_IS_COPIED) != 0;
+  description d;
+  describe_struct(d, tensor->dl_tensor, tensor->flags);
   find_facts(d, wanted);
   if (d.driver.answers() && needs_cuda(d.view.device().type)) {
     d.streams.producer.handle = cuda_backend()->own_stream(d.view.device());

@@ -14,10 +14,7 @@ void describe_tensor(inbound& in, const DLTensor& tensor, std::uint64_t flags) {
     in.refuse(reason_code::malformed, std::string(to_string(found)) + "; mend it in the producer");
     return;
   }
-  in.desc.view = tensor_view(checked, (flags & DLPACK_FLAG_BITMASK_READ_ONLY) != 0);
-  in.desc.padded = (flags & DLPACK_FLAG_BITMASK_IS_SUBBYTE_TYPE_PADDED) != 0;
-  in.desc.is_copied = (flags & DLPACK_FLAG_BITMASK_IS_COPIED) != 0;
-  describe_layout(in.desc);
+  describe_struct(in.desc, checked, flags);
 }
 
 owner take_object(inbound& in) { return own_object(in.object); }

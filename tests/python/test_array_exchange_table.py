@@ -7,7 +7,7 @@ import isolated
 import numpy as np
 import pytest
 import samples
-from checks import live
+from checks import live, refuses
 from producers import export
 
 import dlpack_bridge as db
@@ -315,3 +315,13 @@ def test_a_malformed_prototype_is_reported_once(ndim, shape):
 
 def test_a_prototype_without_axes_needs_no_shape():
     assert isolated.forked(lambda: allocate(0, None)) == (0, True, [])
+
+
+def test_import_refuses_padded_elements_as_a_capsule_of_them_is_refused():
+    is_padded = 4
+    source = export(np.arange(8), "uint8", shape=(8,), dtype=(17, 4, 1), flags=is_padded)
+    with refuses("dtype") as by_table:
+        lab.api_import(TABLE, lab.take(source.capsule()))
+    with refuses("dtype") as by_capsule:
+        db.asarray(source.capsule())
+    assert str(by_table.value) == str(by_capsule.value)
