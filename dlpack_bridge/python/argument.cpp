@@ -1,6 +1,8 @@
 #include <dlpack_bridge/python/argument.hpp>
 
 #include <array>
+#include <memory>
+#include <new>
 #include <stdexcept>
 
 #include <dlpack_bridge/array_form.hpp>
@@ -33,7 +35,18 @@ bool is_as_it_is(const inbound& in, const decision& decided) noexcept {
 
 // Whether the object itself is all that keeps the memory alive.
 bool lives_in_object(const inbound& in) noexcept {
-  return in.row->lives_in_object && !in.may_change_memory && !in.held && !in.capsule;
+  return in.row->keep != nullptr && !in.may_change_memory && !in.held && !in.capsule;
+}
+
+// What an argument gets that outlives its call. The object's type may have changed since it was taken.
+[[gnu::noinline]] owner keep_beyond_call(PyObject* object) noexcept {
+  const error_guard guard;
+  const type_entry* entry = entry_of(Py_TYPE(object));
+  try {
+    if (entry != nullptr && entry->row->keep != nullptr) return entry->row->keep(object);
+  } catch (const std::bad_alloc&) {  // for the export of a buffer
+  }
+  return own_object(object);
 }
 
 // Blocks of earlier calls, without an owner, for the next ones. The GIL guards them.
@@ -84,14 +97,15 @@ shared_owner argument_loan::hold(owner keep) {
 }
 
 void argument_loan::own() noexcept {
-  if (PyObject* const object = std::exchange(object_, nullptr)) keep_.fill(own_object(object));
+  if (PyObject* const object = std::exchange(object_, nullptr))
+    keep_.fill(keep_beyond_call(object));
 }
 
 void argument_loan::settle() noexcept {
   if (unseen_.known()) order_default_stream(where_, unseen_);
   if (object_ == nullptr) return;
   if (keep_.is_last()) spares.put(keep_);
-  else keep_.fill(own_object(object_));
+  else keep_.fill(keep_beyond_call(object_));
 }
 
 parameter::parameter(const array_form& form)

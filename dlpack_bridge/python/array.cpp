@@ -243,7 +243,7 @@ const source_row array_source{.protocol = "array",
                               .describe = describe_array,
                               .take = take_array,
                               .renew = renew_array,
-                              .lives_in_object = true};
+                              .keep = keep_itself};
 
 managed_tensor share_array(PyObject* array) {
   array_object* self = as_array(array);

@@ -19,6 +19,8 @@ void describe_tensor(inbound& in, const DLTensor& tensor, std::uint64_t flags) {
 
 owner take_object(inbound& in) { return own_object(in.object); }
 
+owner keep_itself(PyObject* object) { return own_object(object); }
+
 owner take_held(inbound& in) { return std::move(in.held); }
 
 }  // namespace dlpack_bridge::python

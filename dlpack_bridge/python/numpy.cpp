@@ -73,7 +73,7 @@ bool describe_ndarray(inbound& in, const requirements&) {
 }
 
 // np.ndarray(buffer=...) keeps the object and not its export: whoever closes shared memory or a map leaves
-// such an array dangling (numpy#18294). A result holds the export as well.
+// such an array dangling (numpy#18294). A result, and an argument that outlives its call, hold it as well.
 [[gnu::noinline]] owner keep_with_buffer(PyObject* array, PyObject* base) {
   owner object = own_object(array);
   auto* view = static_cast<Py_buffer*>(PyMem_RawCalloc(1, sizeof(Py_buffer)));
@@ -87,13 +87,15 @@ bool describe_ndarray(inbound& in, const requirements&) {
   return owner::of(std::to_array(std::move(both)));
 }
 
-owner take_ndarray(inbound& in) {
-  if (PyArray_BASE(reinterpret_cast<PyArrayObject*>(in.object)) == nullptr) [[likely]] {
-    return own_object(in.object);
+owner keep_ndarray(PyObject* array) {
+  if (PyArray_BASE(reinterpret_cast<PyArrayObject*>(array)) == nullptr) [[likely]] {
+    return own_object(array);
   }
-  PyObject* const buffer = buffer_behind(in.object);
-  return buffer == nullptr ? own_object(in.object) : keep_with_buffer(in.object, buffer);
+  PyObject* const buffer = buffer_behind(array);
+  return buffer == nullptr ? own_object(array) : keep_with_buffer(array, buffer);
 }
+
+owner take_ndarray(inbound& in) { return keep_ndarray(in.object); }
 
 // A scalar is an immutable value: it travels as a 0-d read-only array that NumPy makes of it.
 bool describe_scalar(inbound& in, const requirements&) {
@@ -171,7 +173,7 @@ const source_row numpy_source{.protocol = "numpy",
                               .id = framework::numpy,
                               .describe = describe_ndarray,
                               .take = take_ndarray,
-                              .lives_in_object = true};
+                              .keep = keep_ndarray};
 const source_row numpy_scalar_source{"numpy_scalar", framework::numpy, describe_scalar, take_held};
 
 bool numpy_is_loaded() noexcept {

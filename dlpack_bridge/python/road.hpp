@@ -75,9 +75,9 @@ struct source_row {
   /// sources of host memory.
   bool (*renew)(PyObject* object, const type_entry& entry, device where, stream_handle consumer,
                 stream_facts& streams) = nullptr;
-  /// Whether the object keeps the described memory alive when describing made nothing that does, and it
-  /// does not change its memory.
-  bool lives_in_object = false;
+  /// Keeps the described memory alive beyond the call of a function, where the object does so during it:
+  /// describing made nothing that does, and the object does not change its memory. Null where it does not.
+  owner (*keep)(PyObject* object) = nullptr;
 };
 
 /// How an array leaves towards a framework: one row each.

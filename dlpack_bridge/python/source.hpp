@@ -94,8 +94,9 @@ inline bool describe(inbound& in, const requirements& wanted) {
 void describe_tensor(inbound& in, const DLTensor& tensor, std::uint64_t flags);
 
 // What several rows do alike.
-owner take_object(inbound& in);  ///< the object itself keeps the memory alive
-owner take_held(inbound& in);    ///< what describing made keeps it alive
+owner take_object(inbound& in);       ///< the object itself keeps the memory alive
+owner take_held(inbound& in);         ///< what describing made keeps it alive
+owner keep_itself(PyObject* object);  ///< `source_row::keep`: nothing but the object is needed
 
 /// The exchange table of a type (capsule of DLPack 1.3 or int of 1.2) whose major version can be
 /// read, following `prev_api`; null when there is none.

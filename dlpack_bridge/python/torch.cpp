@@ -304,7 +304,7 @@ const source_row torch_source{.protocol = "dlpack_c_exchange_api",
                               .describe = describe_torch,
                               .take = take_export,
                               .renew = renew_torch,
-                              .lives_in_object = true};
+                              .keep = keep_itself};
 
 bool look_at_torch_type(type_entry& e) noexcept {
   PyObject* module = loaded_module("torch");

@@ -4,6 +4,7 @@ import gc
 import sys
 import threading
 import weakref
+from multiprocessing import shared_memory
 
 import caster_build
 import isolated
@@ -182,3 +183,27 @@ def test_threads_share_a_parameter():
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.parametrize("keep", [lab.keep, lambda a: lab.in_vector([a, a], int, True)])
+@pytest.mark.parametrize("make", [lambda a: a, lambda a: a[1:]])
+def test_a_kept_argument_holds_the_buffer_under_an_array(keep, make):
+    shared = shared_memory.SharedMemory(create=True, size=64)
+    try:
+        a = np.ndarray(4, "float32", buffer=shared.buf)
+        keep(make(a))
+        del a
+        gc.collect()
+        with pytest.raises(BufferError):
+            shared.close()
+        lab.drop_kept()
+        lab.take_kept_items()
+        shared.close()
+    finally:
+        shared.unlink()
+
+
+def test_an_argument_that_is_not_kept_leaves_the_buffer_alone():
+    memory = bytearray(16)
+    lab.sum(np.ndarray(4, "float32", buffer=memory))
+    memory.append(0)
