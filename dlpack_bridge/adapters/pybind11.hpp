@@ -88,6 +88,7 @@ constexpr auto descr_of_form() {
 }
 
 inline handle result_or_throw(PyObject* result) {
+  ensure_hub_errors();
   if (result == nullptr) throw error_already_set();
   return result;
 }
@@ -106,9 +107,15 @@ class type_caster<dlpack_bridge::array<T, Rank, Tags...>>
                                descr_of_form<dlpack_bridge::name_of_form<T, Rank, Tags...>>() +
                                const_name("\"]");
 
+  /// The GIL guards it. A static that is made when it is first reached would have a lock of its own, for
+  /// which a second thread waits with the GIL, while the first makes it and wants the GIL.
   static const dlpack_bridge::python::parameter& parameter() {
-    static const dlpack_bridge::python::parameter made(type::form());
-    return made;
+    static const dlpack_bridge::python::parameter* made = nullptr;
+    if (made == nullptr) [[unlikely]] {
+      ensure_hub_errors();
+      dlpack_bridge::python::parameter::make(made, type::form());
+    }
+    return *made;
   }
 
   bool load(handle source, bool convert) {

@@ -35,7 +35,14 @@ inline bool register_hub_errors() noexcept {
 }
 
 // When the extension is loaded: a function without array arguments may be the first that throws.
-inline const bool hub_errors_registered = register_hub_errors();
+inline bool hub_errors_registered = register_hub_errors();
+
+/// A program that embeds Python is loaded before an interpreter runs: with the first array that its
+/// functions take or give.
+inline void ensure_hub_errors() noexcept {
+  if (!hub_errors_registered) [[unlikely]]
+    hub_errors_registered = register_hub_errors();
+}
 
 PYBIND11_NAMESPACE_END(detail)
 PYBIND11_NAMESPACE_END(PYBIND11_NAMESPACE)

@@ -116,6 +116,11 @@ parameter::parameter(const array_form& form)
   row_.holds.carries_order = cuda_backend() != nullptr;
 }
 
+void parameter::make(const parameter*& place, const array_form& form) {
+  auto made = std::make_unique<const parameter>(form);
+  if (place == nullptr) place = made.release();
+}
+
 // A producer that knows the stream orders its own later work; a copy is nobody else's.
 bool parameter::has_unseen_writes(const inbound& in, const decision& decided) const noexcept {
   return !form_.read_only && !decided.copies_here && in.desc.streams.producer_unknown &&

@@ -51,11 +51,13 @@ class argument_loan {
 };
 
 /// A parameter that takes arrays: its form as a target of the road, which gives a typed view instead of
-/// a Python object. Made once per C++ type; needs the GIL.
+/// a Python object. Needs the GIL.
 class parameter {
  public:
   /// @throws std::runtime_error with a Python error set when the hub cannot be initialised
   explicit parameter(const array_form& form);
+  /// Makes the one of a C++ type, which stays. It may run Python code: another thread may come first.
+  static void make(const parameter*& place, const array_form& form);
 
   /// Makes the C++ array from what was taken, whose shape and strides are gone afterwards.
   using build_function = void (*)(void* place, checked_view&& taken);

@@ -137,6 +137,10 @@ def test_dropping_under_a_lock_does_not_wait_for_a_thread_that_wants_the_lock():
     isolated.expect_clean(IN_TWO_THREADS.format(first="lab.sum_without_gil(a)"), timeout=60)
 
 
+def test_the_first_calls_of_two_threads_do_not_wait_for_each_other():
+    isolated.expect_clean(IN_TWO_THREADS.format(first=""), timeout=60)
+
+
 def test_references_are_dropped_at_once_without_the_gil_and_beside_other_threads():
     stop = threading.Event()
     other = threading.Thread(target=stop.wait)
