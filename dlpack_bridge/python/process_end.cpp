@@ -16,11 +16,12 @@ std::thread::id ending_thread;
 // Before 3.14 CPython ends a daemon thread that wants the GIL of an interpreter that goes away with
 // pthread_exit, which unwinds its stack. Where that meets `noexcept` the process would end with an abort,
 // and what it unwinds would let go of Python objects without the GIL. The thread sleeps instead, as it
-// does from 3.14 on (python/cpython#87135).
+// does from 3.14 on (python/cpython#87135). Late in the end nobody can ask any more which thread was
+// Python's.
 [[noreturn]] void sleep_or_terminate() {
   const bool is_unwound = std::current_exception() == nullptr &&
                           std::this_thread::get_id() != ending_thread &&
-                          PyGILState_GetThisThreadState() != nullptr;
+                          (!Py_IsInitialized() || PyGILState_GetThisThreadState() != nullptr);
   while (is_unwound) std::this_thread::sleep_for(std::chrono::hours(1));
   if (handler_before != nullptr) handler_before();
   std::abort();
@@ -30,7 +31,9 @@ PyObject* on_exit(PyObject*, PyObject*) {
   state().finalizing.store(true, std::memory_order_release);
 #if PY_VERSION_HEX < 0x030E0000
   ending_thread = std::this_thread::get_id();
-  handler_before = std::set_terminate(sleep_or_terminate);
+  // A program that embeds Python may begin and end it again.
+  const std::terminate_handler before = std::set_terminate(sleep_or_terminate);
+  if (before != sleep_or_terminate) handler_before = before;
 #endif
   Py_RETURN_NONE;
 }

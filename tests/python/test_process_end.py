@@ -83,6 +83,14 @@ WITHOUT_TORCH = {
             ),
         }.items()
     },
+    "a producer that answers a daemon thread when Python is gone": (
+        "class Slow(Producer):\n"
+        "    def __dlpack__(self, **keywords): time.sleep(0.7); return super().__dlpack__(**keywords)\n"
+        "p = Slow(export(np.arange(9.0)))\n"
+        "lab.release_at_exit([lab.api_export(TABLE, db.asarray(np.arange(9.0)))], 1_500_000)\n"
+        "threading.Thread(target=lambda: db.to_numpy(p), daemon=True).start()\n"
+        "time.sleep(0.1)"
+    ),
     "threads that end after the main thread": (
         "def work():\n"
         "    time.sleep(0.1); db.to_numpy(db.asarray(np.arange(9.0)), copy=True)\n"
