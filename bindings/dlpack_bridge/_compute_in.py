@@ -1,7 +1,7 @@
 """compute_in: functions that get their arrays in one framework."""
 
 # Its stub is that of the package.
-from ._core import _is_array, convert_tree, info  # type: ignore[import-not-found]
+from ._core import _convert_call, _is_array, convert_tree, info  # type: ignore[import-not-found]
 
 
 def compute_in(
@@ -50,7 +50,7 @@ def compute_in(
         def bring(args, kwargs):
             first = _first_array((args, kwargs))
             home = None if first is None else _home_of(first)
-            return home, convert_tree((args, kwargs), to, leaves="keep", **keywords)
+            return home, _convert_call((args, kwargs), to, leaves="keep", **keywords)
 
         def send_back(result, home):
             if home is None:

@@ -136,8 +136,10 @@ bool parameter::has_unseen_writes(const inbound& in, const decision& decided) co
   try {
     inbound in(x, row_);
     in.entry = entry;
-    if (!describe(in, wanted)) [[unlikely]]
+    if (!describe(in, wanted)) [[unlikely]] {
+      clear_not_an_array();  // another overload may take it
       return false;
+    }
     const decision decided = judge(in, wanted);
     if (!fits(form_, in.desc, decided, may_convert)) [[unlikely]]
       return false;
@@ -171,13 +173,13 @@ bool parameter::has_unseen_writes(const inbound& in, const decision& decided) co
 std::string parameter::mismatch(PyObject* x, bool may_convert) const noexcept {
   try {
     const std::string what = type_words(x);
-    if (entry_of(Py_TYPE(x)) == nullptr) {
-      return "expected " + std::string(form_.name) + ", found " + what + ", which is no array";
-    }
     inbound in(x, row_);
     in.mode = look::borrow;
     const requirements& wanted = may_convert ? converted_ : plain_;
-    if (!describe(in, wanted)) return {};
+    if (!describe(in, wanted)) {
+      if (!clear_not_an_array()) return {};
+      return "expected " + std::string(form_.name) + ", found " + what + ", which is no array";
+    }
     const decision decided = judge(in, wanted);
     if (fits(form_, in.desc, decided, may_convert)) return {};
     return mismatch_text(form_, what, in.desc, mismatches(form_, in.desc, decided, may_convert));

@@ -205,6 +205,12 @@ void raise_not_an_array(PyObject* object) noexcept {
       Py_TYPE(object)->tp_name);
 }
 
+bool clear_not_an_array() noexcept {
+  if (!PyErr_ExceptionMatches(state().not_an_array_error)) return false;
+  PyErr_Clear();
+  return true;
+}
+
 bool refuse_capture() noexcept {
   const std::string text =
       "a CUDA graph capture is in progress on a stream of the array or of its source; export the "

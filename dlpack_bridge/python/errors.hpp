@@ -25,6 +25,8 @@ void raise_refusal(PyObject* type, const std::string& message, const std::vector
 
 /// Sets NotAnArrayError naming the type of `object`.
 void raise_not_an_array(PyObject* object) noexcept;
+/// Clears it where no array will do too. False when the error is another one.
+bool clear_not_an_array() noexcept;
 
 /// Sets ExchangeError for an Array whose source cannot be asked again while a graph is captured.
 /// Returns false.

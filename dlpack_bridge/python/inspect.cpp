@@ -42,6 +42,15 @@ std::int64_t alignment_of_address(const void* data) noexcept {
   return address == 0 ? 0 : static_cast<std::int64_t>(address & (~address + 1));
 }
 
+// The type has an interface, and its object may all the same have none: None or AttributeError.
+bool has_interface(PyObject* x) noexcept {
+  for (const char* name : {"__array_interface__", "__cuda_array_interface__"}) {
+    const ref found = attribute_or_none(x, name);
+    if (found && found.get() != Py_None) return true;
+  }
+  return false;
+}
+
 bool need_layout(const inbound& in, const decision& decided) {
   if (in.desc.has_layout) return true;
   requirements wanted;
@@ -92,7 +101,13 @@ std::optional<bool> objects_share_memory(PyObject* a, PyObject* b) {
   return std::nullopt;
 }
 
-bool is_array(PyObject* x) noexcept { return entry_of(Py_TYPE(x)) != nullptr; }
+bool is_array(PyObject* x) noexcept {
+  const type_entry* entry = entry_of(Py_TYPE(x));
+  if (entry == nullptr) return false;
+  const bool by_interface =
+      entry->row == &array_interface_source || entry->row == &cuda_array_interface_source;
+  return !by_interface || has_interface(x);
+}
 
 bool look_at(inbound& in) {
   decision decided;

@@ -30,7 +30,7 @@ bool inspect(PyObject* x, array_facts& out);
 /// `shares_memory`; empty with an error set (ValueError when the bounded search gives up).
 std::optional<bool> objects_share_memory(PyObject* a, PyObject* b);
 
-/// True when the hub takes objects of this type as arrays.
+/// True when the hub takes the object as an array. Leaves no error set.
 bool is_array(PyObject* x) noexcept;
 
 /// Describes an array for a look, with its layout. False with an error set.

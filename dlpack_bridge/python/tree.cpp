@@ -15,17 +15,28 @@ namespace {
 
 // Where a node is, from itself up to the root: on the stack, and read only for an error.
 struct place {
-  enum class step : std::uint8_t { root, item, key, field };
+  enum class step : std::uint8_t { tree, call, item, key, field };
 
   const place* above = nullptr;
-  step kind = step::root;
+  step kind = step::tree;
   PyObject* name = nullptr;  // the key or the field, borrowed
   Py_ssize_t index = 0;
 };
 
-// "tree['a'][3].x"; empty with an error set.
+// Whether this is an argument of a call: those by position and those by name are the items of its root.
+bool is_argument(const place& at) noexcept {
+  const place* const all = at.above;
+  return all != nullptr && all->above != nullptr && all->above->kind == place::step::call;
+}
+
+// "tree['a'][3].x", "argument y[3]"; empty with an error set.
 ref path_of(const place& at) noexcept {
-  if (at.kind == place::step::root) return ref::steal(PyUnicode_FromString("tree"));
+  if (at.above == nullptr) return ref::steal(PyUnicode_FromString("tree"));
+  if (is_argument(at)) {
+    const bool named = at.kind == place::step::key;
+    return ref::steal(named ? PyUnicode_FromFormat("argument %S", at.name)
+                            : PyUnicode_FromFormat("argument %zd", at.index + 1));
+  }
   const ref above = path_of(*at.above);
   if (!above) return {};
   if (at.kind == place::step::item) {
@@ -101,39 +112,39 @@ void name_place(const place& at) noexcept {
 // first and their values replaced in the copy: converting runs foreign code, which may change them.
 class tree_walk {
  public:
-  tree_walk(PyObject* root, const target_row& row, const requirements& wanted,
+  tree_walk(PyObject* root, place::step kind, const target_row& row, const requirements& wanted,
             bool keeps_leaves) noexcept
-      : root_(root), row_(row), wanted_(wanted), keeps_leaves_(keeps_leaves) {}
+      : root_(root), kind_(kind), row_(row), wanted_(wanted), keeps_leaves_(keeps_leaves) {}
 
-  ref convert_tree() noexcept { return convert_node(root_, {}); }
+  ref convert_tree() noexcept { return convert_node(root_, {.kind = kind_}); }
 
  private:
   ref convert_node(PyObject* x, const place& at) noexcept {
     if (PyDict_Check(x) || is_namedtuple(x)) return convert_container(x, at);
     if (entry_of(Py_TYPE(x)) != nullptr) {
-      return only_judges_ ? judge_leaf(x, at) : convert_leaf(x, at);
+      // A capsule is used up: before the first one is, all else is known to go through.
+      const bool uses_up = PyCapsule_CheckExact(x) && !only_judges_ && at.above != nullptr;
+      if (uses_up && !judged_ && !judge_tree()) return {};
+      ref made = only_judges_ ? judge_leaf(x) : ref::steal(convert(x, row_, wanted_));
+      if (made) return made;
+      if (!clear_not_an_array()) {  // whose interface may be None
+        name_place(at);
+        return {};
+      }
     }
     if (PyErr_Occurred()) return {};
     if (PyList_Check(x) || PyTuple_Check(x) || is_dataclass(x)) return convert_container(x, at);
     return keeps_leaves_ ? ref::borrow(x) : refuse_leaf(x, at);
   }
 
-  ref convert_leaf(PyObject* x, const place& at) noexcept {
-    // A capsule is used up: before the first one is, all else is known to go through.
-    if (PyCapsule_CheckExact(x) && at.above != nullptr && !judged_ && !judge_tree()) return {};
-    ref made = ref::steal(convert(x, row_, wanted_));
-    if (!made) name_place(at);
-    return made;
-  }
-
   bool judge_tree() noexcept {
-    tree_walk judge(root_, row_, wanted_, keeps_leaves_);
+    tree_walk judge(root_, kind_, row_, wanted_, keeps_leaves_);
     judge.only_judges_ = judged_ = true;
     return static_cast<bool>(judge.convert_tree());
   }
 
   // The leaf itself when it would be converted.
-  ref judge_leaf(PyObject* x, const place& at) noexcept {
+  ref judge_leaf(PyObject* x) noexcept {
     try {
       inbound in(x, row_);
       in.mode = look::borrow;
@@ -149,7 +160,6 @@ class tree_walk {
     } catch (...) {
       raise_current_exception();
     }
-    name_place(at);
     return {};
   }
 
@@ -254,6 +264,7 @@ class tree_walk {
   }
 
   PyObject* root_;
+  place::step kind_;
   const target_row& row_;
   const requirements& wanted_;
   bool keeps_leaves_;
@@ -271,7 +282,7 @@ bool read_leaves(PyObject* value, bool& keeps_leaves) noexcept {
   return false;
 }
 
-PyObject* convert_tree(PyObject*, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+PyObject* convert_from(place::step kind, PyObject* const* args, Py_ssize_t count, PyObject* names) {
   if (count != 2) {
     PyErr_Format(PyExc_TypeError, "convert_tree() takes 2 positional arguments but %zd were given",
                  count);
@@ -292,12 +303,26 @@ PyObject* convert_tree(PyObject*, PyObject* const* args, Py_ssize_t count, PyObj
   // Also for a tree without arrays: a wrong target is an error.
   const target_row* row = target_of(args[1]);
   if (row == nullptr) return nullptr;
-  return tree_walk(args[0], *row, wanted, keeps_leaves).convert_tree().release();
+  return tree_walk(args[0], kind, *row, wanted, keeps_leaves).convert_tree().release();
+}
+
+PyObject* convert_tree(PyObject*, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+  return convert_from(place::step::tree, args, count, names);
+}
+
+PyObject* convert_call(PyObject*, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+  return convert_from(place::step::call, args, count, names);
+}
+
+template <auto Function>
+PyCFunction with_keywords() noexcept {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(Function));
 }
 
 PyMethodDef methods[] = {
-    {"convert_tree", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(convert_tree)),
-     METH_FASTCALL | METH_KEYWORDS,
+    {"_convert_call", with_keywords<convert_call>(), METH_FASTCALL | METH_KEYWORDS,
+     "convert_tree for the pair (args, kwargs) of a call: errors name the argument."},
+    {"convert_tree", with_keywords<convert_tree>(), METH_FASTCALL | METH_KEYWORDS,
      "convert_tree(tree, to, /, *, leaves=\"refuse\", dtype=None, device=None, copy=None, "
      "detach=False, readonly=\"copy\", order=None, alignment=None, stream=None)\n--\n\n"
      "Convert every array in a structure of dicts, lists, tuples, namedtuples and dataclasses.\n\n"

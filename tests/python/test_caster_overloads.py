@@ -99,3 +99,25 @@ def test_constructors_methods_properties_and_operators():
         operand + "text"
     with pytest.raises(TypeError, match="found float64"):
         operand.value = a.astype("float64")
+
+
+class NoInterface:
+    @property
+    def __array_interface__(self):
+        return None
+
+
+class HiddenInterface:
+    @property
+    def __cuda_array_interface__(self):
+        raise AttributeError("not on a GPU")
+
+
+@pytest.mark.parametrize("kind", [NoInterface, HiddenInterface])
+def test_an_object_without_its_interface_goes_to_the_next_overload(kind):
+    assert lab.array_or_object(kind()) == "object"
+    assert lab.array_or_text("text") == "text"
+    with pytest.raises(TypeError, match=rf"{kind.__name__}, which is no array"):
+        lab.sum(kind())
+    with pytest.raises(TypeError, match=rf"{kind.__name__}, which is no array"):
+        lab.optional(kind())

@@ -226,3 +226,22 @@ def test_detach_holds_for_results():
     result = detached(np.arange(3.0))
     assert type(result) is np.ndarray and result.tolist() == [0, 1, 2]
     assert refuses(lambda: db.compute_in("torch")(lambda x: x * weight)(np.arange(3.0)))
+
+
+def test_errors_name_the_argument():
+    @db.compute_in("torch")
+    def probe(*all, **named):
+        pass
+
+    bad = np.array([None])
+    for call, place in [
+        (lambda: probe(bad), "argument 1: "),
+        (lambda: probe(1, [0, bad]), "argument 2[1]: "),
+        (lambda: probe(np.zeros(2), y={"k": bad}), "argument y['k']: "),
+    ]:
+        with refuses("dtype") as caught:
+            call()
+        assert str(caught.value).startswith(place)
+    with refuses("dtype") as caught:
+        db.compute_in("numpy")(lambda x: [bad])(torch.zeros(2))
+    assert str(caught.value).startswith("tree[0]: ")

@@ -157,6 +157,41 @@ def test_a_property_that_raises_is_one_clear_error(error):
         db.to_numpy(RaisingProperty(error))
 
 
+class NoInterface:
+    """Of a class whose objects may have an interface; this one has none."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def look(self):
+        if self.answer is not None:
+            raise self.answer
+
+    __array_interface__ = __cuda_array_interface__ = property(look)
+
+
+@pytest.mark.parametrize("answer", [None, AttributeError("not here")])
+def test_an_object_without_its_interface_is_a_leaf_like_others(answer):
+    x, a = NoInterface(answer), np.arange(3.0)
+    with pytest.raises(db.NotAnArrayError):
+        db.to_numpy(x)
+    kept = db.convert_tree({"x": x, "y": [a, x]}, "torch", leaves="keep")
+    assert kept["x"] is kept["y"][1] is x
+    with pytest.raises(db.NotAnArrayError, match=r"tree\['y'\]\[1\].*NoInterface"):
+        db.convert_tree({"y": [a, x]}, "torch")
+    seen = db.compute_in("torch")(lambda *all: (*map(type, all), all[1]))(x, a)
+    assert seen[:2] == (NoInterface, torch.Tensor) and type(seen[2]) is np.ndarray
+
+
+def test_a_container_without_its_interface_is_a_container():
+    class Rows(list):
+        __array_interface__ = None
+
+    rows = Rows([np.arange(3.0)])
+    made = db.convert_tree([rows, export().capsule()], "torch")
+    assert type(made[0]) is Rows and type(made[0][0]) is torch.Tensor
+
+
 def test_properties_nobody_needs_are_not_in_the_way():
     assert db.to_numpy(ProducerWithRaisingProperties()).tolist() == [0, 1, 2, 3, 4, 5]
 
