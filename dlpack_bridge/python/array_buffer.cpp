@@ -2,7 +2,6 @@
 // not by Array itself: torch.asarray prefers the buffer protocol over `__dlpack__` and then reads
 // the bytes of a float64 array as float32 (torch 2.13, measured).
 
-#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -11,6 +10,7 @@
 #include <dlpack_bridge/python/errors.hpp>
 #include <dlpack_bridge/python/process_state.hpp>
 #include <dlpack_bridge/python/release.hpp>
+#include <dlpack_bridge/python/values.hpp>
 
 namespace dlpack_bridge::python {
 namespace {
@@ -157,12 +157,22 @@ ref picklable_bytes(PyObject* array, long protocol) noexcept {
   return ref::steal(PyByteArray_FromObject(exporter.get()));
 }
 
-bool read_shape(PyObject* tuple, extent* out) noexcept {
-  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); ++i) {
-    out[i] = PyLong_AsLongLong(PyTuple_GET_ITEM(tuple, i));
-    if (out[i] == -1 && PyErr_Occurred()) return false;
-  }
-  return true;
+bool read_type(int code, int bits, int lanes, dtype& out) noexcept {
+  const bool fits = 0 <= code && code <= UINT8_MAX && 0 <= bits && bits <= UINT8_MAX &&
+                    0 <= lanes && lanes <= UINT16_MAX;
+  if (fits) out = dtype(static_cast<DLDataTypeCode>(code), bits, lanes);
+  if (fits && id_of(out) != dtype_id::unknown) return true;
+  PyErr_SetString(PyExc_ValueError, "the pickled element type is not known to this version");
+  return false;
+}
+
+// Whether the bytes are those of a shape that an array can have; negative axes are none.
+bool fits_shape(const Py_buffer& bytes, extent* shape, int ndim, dtype type) noexcept {
+  const DLTensor tensor{bytes.buf, device(), ndim, type, shape, nullptr, 0};
+  const tensor_view elements(bytes.buf, shape, nullptr, ndim, type);
+  const bool fits = validate(tensor) == defect::none && elements.nbytes() == bytes.len;
+  if (!fits) PyErr_SetString(PyExc_ValueError, "the pickled bytes do not fit the shape");
+  return fits;
 }
 
 }  // namespace
@@ -222,12 +232,9 @@ PyObject* rebuild_array(PyObject*, PyObject* args) {
                         &read_only)) {
     return nullptr;
   }
-  extent extents[64];
-  const Py_ssize_t ndim = PyTuple_GET_SIZE(shape);
-  if (ndim > 64 || !read_shape(shape, extents)) {
-    if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "too many axes");
-    return nullptr;
-  }
+  extent extents[most_axes];
+  dtype type;
+  if (!read_type(code, bits, lanes, type)) return nullptr;
   auto* view = static_cast<Py_buffer*>(PyMem_RawCalloc(1, sizeof(Py_buffer)));
   if (view == nullptr) return PyErr_NoMemory();
   if (PyObject_GetBuffer(buffer, view, PyBUF_SIMPLE) != 0) {
@@ -235,15 +242,9 @@ PyObject* rebuild_array(PyObject*, PyObject* args) {
     return nullptr;
   }
   owner keep = own_buffer(view);
-  const dtype type(static_cast<DLDataTypeCode>(code), bits, lanes);
-  const std::span<const extent> wanted(extents, static_cast<std::size_t>(ndim));
-  const std::optional<std::int64_t> count = element_count(wanted);
-  const std::int64_t most = (INT64_MAX - 7) / std::max<std::int64_t>(type.element_bits(), 1);
-  if (!count || *count > most || dense_bytes(*count, type) != view->len) {
-    PyErr_SetString(PyExc_ValueError, "the pickled bytes do not fit the shape");
-    return nullptr;
-  }
-  const tensor_view elements(view->buf, extents, nullptr, static_cast<std::int32_t>(ndim), type, {},
+  const int ndim = read_extents(shape, extents);
+  if (!fits_shape(*view, extents, ndim, type)) return nullptr;
+  const tensor_view elements(view->buf, extents, nullptr, ndim, type, {},
                              read_only != 0 || view->readonly != 0);
   ref made = make_array(elements, std::move(keep), false);
   const auto address = reinterpret_cast<std::uintptr_t>(view->buf);

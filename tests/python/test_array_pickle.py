@@ -3,6 +3,7 @@
 import pickle
 
 import dlpack_lab as lab
+import isolated
 import numpy as np
 import pytest
 import samples
@@ -146,3 +147,27 @@ def test_containers_with_arrays_survive():
     again = pickle.loads(pickle.dumps(tree))
     assert db.to_numpy(again["a"]).tolist() == [0, 1, 2]
     assert db.to_torch(again["b"][0]).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (b"", (2, 0, 1), (0,), False),
+        (b"", (2, 32, 0), (0,), False),
+        (b"", (2, 24, 1), (0,), False),
+        (b"abcd", (200, 32, 1), (1,), False),
+        (b"abcd", (2, 32 + 256, 1), (1,), False),
+        (b"abcd", (2 + 256, 32, 1), (1,), False),
+        (b"abcd", (2, 32, 1 + 65536), (1,), False),
+        (b"", (2, 32, 1), (0, 2**62, 2**62), False),
+        (b"", (2, 32, 1), (0, -1), False),
+        (b"abcd", (2, 32, 1), (-1, -1), False),
+        (b"abcd", (2, 32, 1), (1,) * 65, False),
+    ],
+)
+def test_a_damaged_pickle_is_refused(arguments):
+    def call():
+        with pytest.raises(ValueError, match="pickled"):
+            db._rebuild_array(*arguments)
+
+    isolated.forked(call)
