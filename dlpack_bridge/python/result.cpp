@@ -112,6 +112,7 @@ managed_tensor second_of(managed_tensor& t) {
 }
 
 owner keep_object(PyObject* object) {
+  if (object == nullptr) throw std::invalid_argument("the owner is an object without a value");
   if (!initialize_python()) throw std::runtime_error("dlpack_bridge cannot be initialised");
   return own_object(object);
 }

@@ -24,7 +24,8 @@ managed_tensor second_of(managed_tensor& t);
 
 /// An owner of memory that a Python object keeps alive: takes a reference, which may be dropped on any
 /// thread, with or without the GIL. Needs the GIL.
-/// @throws std::runtime_error with a Python error set when the hub cannot be initialised
+/// @throws std::invalid_argument for null, std::runtime_error with a Python error set when the hub cannot
+/// be initialised
 owner keep_object(PyObject* object);
 
 /// Turns the hub's C++ exception in flight into its Python one. Call inside a catch block.

@@ -97,6 +97,14 @@ def test_a_thread_without_python_may_be_the_last_user():
     assert isolated.forked(exchange) == 0
 
 
+def test_an_owner_without_a_value_is_refused():
+    def exchange():
+        with pytest.raises(ValueError, match="without a value"):
+            lab.owned_by_nothing()
+
+    isolated.forked(exchange)
+
+
 # ---- nothing -------------------------------------------------------------------------------------
 
 NOTHINGS = {

@@ -57,6 +57,10 @@ void add_owners(py::module_& m) {
     static float memory[4] = {1, 2, 3, 4};
     return share(memory, {4}, {}, float32, std::move(keep));
   });
+  m.def("owned_by_nothing", [] {
+    static float memory[1] = {1};
+    return share(memory, {1}, {}, float32, py::object());
+  });
   m.def("of_bytes", [](const py::bytes& bytes) {
     const auto text = static_cast<std::string_view>(bytes);
     return share(text.data(), {text.size()}, {}, uint8, bytes, device(), true);
