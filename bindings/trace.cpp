@@ -55,8 +55,6 @@ py::object enter(const py::object& self) {
 void leave(const py::object& self, const py::args&) {
   int& open = self.cast<trace&>().open;
   if (open == 0) throw py::value_error("this trace is not active");
-  --open;
-  hub::state().active_traces.fetch_sub(1);
   const py::tuple now = traces_here();
   auto place = static_cast<Py_ssize_t>(now.size());
   while (place > 0 && PyTuple_GET_ITEM(now.ptr(), place - 1) != self.ptr()) --place;
@@ -66,6 +64,8 @@ void leave(const py::object& self, const py::args&) {
     rest[i] = now[i < static_cast<std::size_t>(place - 1) ? i : i + 1];
   }
   set_traces_here(rest);
+  --open;
+  hub::state().active_traces.fetch_sub(1);
 }
 
 std::int64_t copied_bytes(const trace& self) {
@@ -127,6 +127,31 @@ PyObject* new_trace(PyTypeObject* type, PyObject* args, PyObject* keywords) {
   return done ? made.release() : nullptr;
 }
 
+// `trace.__new__(cls)`, which a subclass with its own `__new__` calls. Without it that is pybind11's.
+PyObject* call_new_trace(PyObject*, PyObject* args, PyObject* keywords) {
+  PyObject* const type = PyTuple_GET_SIZE(args) == 0 ? nullptr : PyTuple_GET_ITEM(args, 0);
+  if (type == nullptr || !PyType_Check(type) ||
+      !PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(type), trace_type)) {
+    PyErr_SetString(PyExc_TypeError, "trace.__new__() takes a subclass of trace");
+    return nullptr;
+  }
+  const hub::ref rest = hub::ref::steal(PyTuple_GetSlice(args, 1, PyTuple_GET_SIZE(args)));
+  return rest ? new_trace(reinterpret_cast<PyTypeObject*>(type), rest.get(), keywords) : nullptr;
+}
+
+// Into the dict: setting the attribute would put CPython's own dispatch into the type's slot.
+void use_new_trace() {
+  static PyMethodDef method = {
+      "__new__", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call_new_trace)),
+      METH_VARARGS | METH_KEYWORDS, nullptr};
+  const hub::ref function = hub::ref::steal(PyCFunction_New(&method, nullptr));
+  if (!function || PyDict_SetItemString(trace_type->tp_dict, "__new__", function.get()) != 0) {
+    throw py::error_already_set();
+  }
+  plain_new = std::exchange(trace_type->tp_new, new_trace);
+  PyType_Modified(trace_type);
+}
+
 }  // namespace
 
 void add_trace(py::module_& m) {
@@ -144,7 +169,7 @@ void add_trace(py::module_& m) {
         return "<dlpack_bridge.trace of " + std::to_string(self.records.size()) + " exchanges>";
       });
   trace_type = reinterpret_cast<PyTypeObject*>(type.ptr());
-  plain_new = std::exchange(trace_type->tp_new, new_trace);
+  use_new_trace();
   hub::state().make_record = make_record;
   hub::state().tell_traces = tell_traces;
 }

@@ -281,6 +281,58 @@ def test_a_trace_is_left_where_it_was_entered():
         trace.__exit__(None, None, None)
 
 
+def test_a_trace_that_was_left_in_another_thread_can_still_be_left():
+    trace, caught = db.trace(), []
+
+    def leave():
+        try:
+            trace.__exit__(None, None, None)
+        except ValueError as error:
+            caught.append(str(error))
+
+    with trace:
+        thread = threading.Thread(target=leave)
+        thread.start()
+        thread.join()
+        db.to_torch(np.arange(3.0))
+    assert "another thread" in caught[0] and len(trace.records) == 1
+    with pytest.raises(ValueError, match="not active"):
+        trace.__exit__(None, None, None)
+
+
+def test_a_subclass_of_trace_may_have_its_own_new():
+    class Named(db.trace):
+        def __new__(cls, name):
+            self = super().__new__(cls)
+            self.name = name
+            return self
+
+        def __init__(self, name):
+            super().__init__()
+
+    with Named("x") as trace:
+        db.to_torch(np.arange(3.0))
+    assert (type(trace), trace.name, len(trace.records)) == (Named, "x", 1)
+    assert len(db.trace.__new__(db.trace).records) == 0
+
+
+def test_new_of_trace_makes_traces_only():
+    with db.trace() as trace:
+        plan = db.plan(np.arange(3.0), "numpy")
+        db.to_torch(np.arange(3.0))
+    base, reports = db.trace.__mro__[1], [type(plan), type(trace.records[0])]
+    for new, kinds in (
+        (db.trace.__new__, reports + [int, 3]),
+        (base.__new__, reports + [db.trace]),
+        (object.__new__, reports + [db.trace]),
+    ):
+        for kind in kinds:
+            with pytest.raises(TypeError):
+                new(kind)
+    with pytest.raises(TypeError):
+        db.trace.__new__()
+
+
 def test_a_subclass_of_trace_is_one():
     class Named(db.trace):
         def __init__(self, name):
