@@ -8,6 +8,7 @@
 #include <array>
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -152,6 +153,13 @@ class mismatch_list {
   std::vector<std::string> told_;
 };
 
+/// Arguments are taken one by one: a capsule may have been used up by this very call, before another
+/// argument was refused.
+inline bool is_used_capsule(handle x) noexcept {
+  const char* const name = PyCapsule_CheckExact(x.ptr()) ? PyCapsule_GetName(x.ptr()) : nullptr;
+  return name != nullptr && std::string_view(name).starts_with("used_dltensor");
+}
+
 inline void append_indented(std::string& text, const std::string& label, const std::string& what) {
   text += "\n  " + label + ": ";
   for (const char c : what) {
@@ -176,9 +184,10 @@ class argument_loader<Args...> : public argument_loader<carried_argument<Args>..
   static void explain(const function_call& call, std::index_sequence<Is...>) {
     const function_record* head = first_overload(call.func);
     if (head == nullptr || !is_last_attempt(call, *head)) return;
-    std::string wrong;
-    (add_mismatch<Args>(wrong, call, Is), ...);
-    if (wrong.empty()) return;  // another argument is at fault: pybind11 says so
+    std::string wrong, used_up;
+    (add_mismatch<Args>(is_used_capsule(call.args[Is]) ? used_up : wrong, call, Is), ...);
+    if (wrong.empty()) wrong = used_up;  // told only where nothing else is at fault
+    if (wrong.empty()) return;           // another argument is at fault: pybind11 says so
     const bool overloaded = head->next != nullptr;
     const std::string name = call.func.name == nullptr ? "" : call.func.name;
     std::string text = (name.empty() ? name : name + "(): ") +

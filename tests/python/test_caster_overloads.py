@@ -121,3 +121,12 @@ def test_an_object_without_its_interface_goes_to_the_next_overload(kind):
         lab.sum(kind())
     with pytest.raises(TypeError, match=rf"{kind.__name__}, which is no array"):
         lab.optional(kind())
+
+
+def test_a_capsule_that_the_call_used_up_is_not_blamed_for_it():
+    capsule = export([1.0]).capsule()
+    with pytest.raises(TypeError, match="(?s)argument 2.*found float64") as caught:
+        lab.three(capsule, np.ones(2), np.ones(2, "float32"))
+    assert "argument 1" not in str(caught.value) and "consumed" not in str(caught.value)
+    with pytest.raises(TypeError, match="(?s)argument 1.*consumed"):
+        lab.three(capsule, np.ones(2, "float32"), np.ones(2, "float32"))
