@@ -239,10 +239,6 @@ void copy_between(std::span<const extent> shape, const side& from, dtype from_ty
   }
 }
 
-side side_of(const strided_memory& memory) noexcept {
-  return {static_cast<std::byte*>(memory.data), memory.byte_strides, 1, memory.type.itemsize()};
-}
-
 side side_of(const tensor_view& view) noexcept {
   const extent itemsize = view.dtype().itemsize();
   return {static_cast<std::byte*>(view.data()), view.strides(), itemsize, itemsize};

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <dlpack_bridge/copy.hpp>
 #include <dlpack_bridge/layout.hpp>
 
 namespace dlpack_bridge::detail {
@@ -16,6 +17,10 @@ struct side {
   extent stride_unit = 1;
   extent itemsize = 1;
 };
+
+inline side side_of(const strided_memory& memory) noexcept {
+  return {static_cast<std::byte*>(memory.data), memory.byte_strides, 1, memory.type.itemsize()};
+}
 
 /// One axis of both sides; strides in bytes.
 struct copy_axis {

@@ -37,12 +37,6 @@ std::size_t rounded(std::size_t bytes) noexcept {
   return (bytes + step - 1) / step * step;
 }
 
-bool is_idle(const driver_api& api, const memory_block& block) {
-  if (!block.last_use) return true;
-  const relaxed_capture relaxed(api);
-  return is_done(api, block.last_use.context(), block.last_use.get());
-}
-
 /// Pinned memory serves every device.
 bool serves(const memory_block& block, block_kind kind, int device, std::size_t bytes) noexcept {
   return block.kind == kind && block.bytes == bytes &&
@@ -103,6 +97,12 @@ bool free_block(const driver_api& api, memory_block& block) noexcept {
 }
 
 }  // namespace
+
+bool is_idle(const driver_api& api, const memory_block& block) {
+  if (!block.last_use) return true;
+  const relaxed_capture relaxed(api);
+  return is_done(api, block.last_use.context(), block.last_use.get());
+}
 
 std::unique_ptr<memory_block> take_block(const driver_api& api, block_kind kind, int device,
                                          CUcontext context, std::size_t bytes, bool idle) {

@@ -34,6 +34,10 @@ struct memory_block {
 std::unique_ptr<memory_block> take_block(const driver_api& api, block_kind kind, int device,
                                          CUcontext context, std::size_t bytes, bool idle);
 
+/// Whether nobody uses a block any more. Does not synchronise.
+/// @throws cuda_error
+bool is_idle(const driver_api& api, const memory_block& block);
+
 /// Keeps a block for the next user. Does not synchronise.
 void keep_block(std::unique_ptr<memory_block> block) noexcept;
 

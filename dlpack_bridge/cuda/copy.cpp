@@ -46,8 +46,7 @@ device_side device_side_of(const driver_api& api, const copy_job& job) {
   side.where = is_host_memory(job.to_device.type) ? job.from_device : job.to_device;
   const bool named = job.stream.known() && !job.stream.no_sync();
   side.stream = named ? job.stream : own_stream(side.where).handle();
-  side.at = place(api, side.where.id, side.stream);
-  if (side.at.context == nullptr) side.at.context = primary_context(api, side.at.device);
+  side.at = awake(api, place(api, side.where.id, side.stream));
   return side;
 }
 

@@ -32,16 +32,15 @@ void order_after(device consumer_device, stream_handle consumer, device producer
   const placed_stream from = place(api, producer_device.id, producer);
   if (from.context == nullptr) return;
   const context_guard current(api, from.context);
-  placed_stream to = place(api, consumer_device.id, consumer);
+  const placed_stream to = place(api, consumer_device.id, consumer);
   if (to == from) return;
   const stream_state state = state_of(api, from, producer);
   check_captures(state_of(api, to, consumer), state);
-  if (to.context == nullptr) to.context = primary_context(api, to.device);
   const pooled_event mark = state.capture == capture_kind::none
                                 ? pooled_event(api, from)
                                 : pooled_event::dedicated(api, from);
   record(api, mark.get(), from);
-  make_wait(api, to, mark.get());
+  make_wait(api, awake(api, to), mark.get());
 }
 
 void order_after(const stream_ref& consumer, const stream_ref& producer) {

@@ -63,7 +63,7 @@ class peer_copier {
  public:
   peer_copier(const driver_api& api, device from, device to, stream_handle stream)
       : api_(api), from_(kDLCUDA, from.id), to_(kDLCUDA, to.id), stream_(stream),
-        on_to_(awake(to_, stream)) {
+        on_to_(awake(api, place(api, to.id, stream))) {
     contexts_ = {primary_context(api, from.id), on_to_.context};
     enable_peer_access(api, from.id, to.id, contexts_);
   }
@@ -74,7 +74,7 @@ class peer_copier {
       return true;
     }
     const stream_handle own = own_stream(from_).handle();
-    const placed_stream on_from = awake(from_, own);
+    const placed_stream on_from = awake(api_, place(api_, from_.id, own));
     if (!kernels_for(api_, on_from)) return copy_blocks(copy);
     order_after(from_, own, to_, stream_);
     temporary middle(copy.plan.elements() * copy.to_size(), from_, own);
@@ -92,12 +92,6 @@ class peer_copier {
   }
 
  private:
-  placed_stream awake(device where, stream_handle stream) const {
-    placed_stream at = place(api_, where.id, stream);
-    if (at.context == nullptr) at.context = primary_context(api_, where.id);
-    return at;
-  }
-
   /// One block, or several.
   void put(const planned_copy& copy) {
     const context_guard current(api_, on_to_.context);

@@ -31,6 +31,11 @@ placed_stream place(const driver_api& api, int device, stream_handle stream) {
   return {handle, own, device_of(api, own)};
 }
 
+placed_stream awake(const driver_api& api, placed_stream stream) {
+  if (stream.context == nullptr) stream.context = primary_context(api, stream.device);
+  return stream;
+}
+
 stream_state state_of(const driver_api& api, const placed_stream& stream, stream_handle handle) {
   stream_state state{.handle = handle, .device_id = stream.device};
   if (stream.context == nullptr) return state;

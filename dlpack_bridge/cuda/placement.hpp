@@ -33,6 +33,10 @@ std::uint64_t this_thread_number() noexcept;
 /// @throws cuda_error
 placed_stream place(const driver_api& api, int device, stream_handle stream);
 
+/// The same stream with a context, for those who put something on it: wakes a device that sleeps.
+/// @throws cuda_error
+placed_stream awake(const driver_api& api, placed_stream stream);
+
 /// What the driver says of a stream. Disturbs no capture.
 stream_state state_of(const driver_api& api, const placed_stream& stream, stream_handle handle);
 

@@ -7,10 +7,6 @@
 namespace dlpack_bridge::cuda {
 namespace {
 
-detail::side side_of(const strided_memory& memory) noexcept {
-  return {static_cast<std::byte*>(memory.data), memory.byte_strides, 1, memory.type.itemsize()};
-}
-
 /// What cannot be said in bytes per element moves as the bytes that hold it, dense on both sides.
 planned_copy plan_packed(std::span<const extent> shape, const strided_memory& from,
                          const strided_memory& to) {
@@ -38,7 +34,7 @@ planned_copy plan_copy(const extent* shape, std::int32_t ndim, const strided_mem
   if (from.type.is_packed()) return plan_packed(extents, from, to);
 
   planned_copy copy;
-  copy.plan = detail::make_plan(shape, ndim, side_of(from), side_of(to));
+  copy.plan = detail::make_plan(shape, ndim, detail::side_of(from), detail::side_of(to));
   copy.from_type = from.type;
   copy.to_type = to.type;
   copy.change = change;

@@ -30,12 +30,6 @@ void wait_for(const driver_api& api, memory_block& block) {
   block.last_use.reset();
 }
 
-bool is_free(const driver_api& api, const memory_block& block) {
-  if (!block.last_use) return true;
-  const relaxed_capture relaxed(api);
-  return is_done(api, block.last_use.context(), block.last_use.get());
-}
-
 /// The oldest chunk when it is free, or when there are enough of them to wait; it may be busy
 /// still.
 std::unique_ptr<memory_block> take_returned(const driver_api& api) {
@@ -44,7 +38,7 @@ std::unique_ptr<memory_block> take_returned(const driver_api& api) {
   while (!chunks.empty()) {
     bool lost = false, busy = false;
     try {
-      busy = !is_free(api, *chunks.front());
+      busy = !is_idle(api, *chunks.front());
     } catch (const cuda_error&) {  // of a device that is lost; others go on
       lost = true;
     }
