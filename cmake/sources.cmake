@@ -192,6 +192,7 @@ set(dlpack_bridge_cuda_internal_headers
     loan_record.hpp
     loan_table.hpp
     memory.hpp
+    memory_pool.hpp
     peer_copy.hpp
     placement.hpp
     planned_copy.hpp
@@ -216,6 +217,7 @@ set(dlpack_bridge_cuda_sources
     handshake.cpp
     loan_table.cpp
     memory.cpp
+    memory_pool.cpp
     peer_copy.cpp
     placement.cpp
     planned_copy.cpp

@@ -7,6 +7,7 @@
 
 #include <dlpack_bridge/counters.hpp>
 #include <dlpack_bridge/cuda/context.hpp>
+#include <dlpack_bridge/cuda/memory_pool.hpp>
 #include <dlpack_bridge/cuda/release.hpp>
 
 namespace dlpack_bridge::cuda {
@@ -143,7 +144,10 @@ void free_kept_blocks() noexcept {
   }
 }
 
-void make_room() { collect(false); }
+void make_room() {
+  collect(false);
+  if (const driver_api* api = driver()) trim_pools(*api);
+}
 
 void throw_allocation_error(CUresult result, const char* call, int device, std::size_t bytes) {
   if (result != CUDA_ERROR_OUT_OF_MEMORY) throw_driver_error(result, call, {device});

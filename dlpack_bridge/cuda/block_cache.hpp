@@ -47,7 +47,8 @@ void abandon_block(std::unique_ptr<memory_block> block) noexcept;
 /// Gives kept blocks that nobody uses back to the driver. May synchronise, and may end a capture.
 void free_kept_blocks() noexcept;
 
-/// Lets go of dropped arrays whose readers are through, because memory is short.
+/// Lets go of dropped arrays whose readers are through and of what lies unused in the pools, because
+/// memory is short.
 void make_room();
 /// @throws cuda_error that tells how much was asked for
 [[noreturn]] void throw_allocation_error(CUresult result, const char* call, int device,

@@ -38,7 +38,11 @@
   X(cuEventSynchronize, 2000)               \
   X(cuMemAlloc, 3020)                       \
   X(cuMemFree, 3020)                        \
-  X(cuMemAllocAsync, 11020)                 \
+  X(cuMemPoolCreate, 11020)                 \
+  X(cuMemPoolSetAttribute, 11020)           \
+  X(cuMemPoolSetAccess, 11020)              \
+  X(cuMemPoolTrimTo, 11020)                 \
+  X(cuMemAllocFromPoolAsync, 11020)         \
   X(cuMemFreeAsync, 11020)                  \
   X(cuMemAllocManaged, 6000)                \
   X(cuMemHostAlloc, 2020)                   \

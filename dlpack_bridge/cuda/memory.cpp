@@ -1,7 +1,6 @@
 #include <dlpack_bridge/cuda/memory.hpp>
 
 #include <algorithm>
-#include <atomic>
 #include <exception>
 #include <mutex>
 #include <new>
@@ -11,6 +10,7 @@
 #include <dlpack_bridge/cuda/block_cache.hpp>
 #include <dlpack_bridge/cuda/context.hpp>
 #include <dlpack_bridge/cuda/handshake.hpp>
+#include <dlpack_bridge/cuda/memory_pool.hpp>
 #include <dlpack_bridge/cuda/release_queue.hpp>
 #include <dlpack_bridge/cuda/staging.hpp>
 #include <dlpack_bridge/cuda/stream.hpp>
@@ -120,21 +120,6 @@ void drop_block(void* object) noexcept {
 
 // ---- allocation ---------------------------------------------------------------------------------
 
-bool has_pools(const driver_api& api, int device) {
-  enum : char { unknown, yes, no };
-  static std::atomic<char>* const known =
-      new std::atomic<char>[static_cast<std::size_t>(api.device_count)]();
-  char answer = known[device].load(std::memory_order_relaxed);
-  if (answer == unknown) {
-    int supported = 0;
-    check({device}, api.cuDeviceGetAttribute, &supported,
-          CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED, device);
-    answer = supported != 0 ? yes : no;
-    known[device].store(answer, std::memory_order_relaxed);
-  }
-  return answer == yes;
-}
-
 /// Whether memory can be at home on a stream: it has to be there, and be the same, at the release.
 bool can_be_home(const driver_api& api, device where, stream_handle stream) {
   if (!stream.known() || stream.no_sync() || stream.per_thread()) return false;
@@ -146,25 +131,20 @@ bool captures(const driver_api& api, device where, stream_handle stream) {
   return captures(api, place(api, where.id, stream), stream);
 }
 
-placed_stream awake(const driver_api& api, device where, stream_handle stream) {
-  placed_stream at = place(api, where.id, stream);
-  if (at.context == nullptr) at.context = primary_context(api, where.id);
-  return at;
-}
-
-void take_from_pool(const driver_api& api, device_memory& memory, const placed_stream& home,
-                    std::size_t bytes) {
+void take_from_pool(const driver_api& api, device_memory& memory, CUmemoryPool pool,
+                    const placed_stream& home, std::size_t bytes) {
   const relaxed_capture relaxed(api);
-  allocate_or_throw(memory.where.id, bytes, api.cuMemAllocAsync.name,
-                    [&] { return api.cuMemAllocAsync(&memory.base, bytes, home.handle); });
+  allocate_or_throw(memory.where.id, bytes, api.cuMemAllocFromPoolAsync.name, [&] {
+    return api.cuMemAllocFromPoolAsync(&memory.base, bytes, pool, home.handle);
+  });
 }
 
 /// @returns the address of at least `bytes` bytes
 void* fill(const driver_api& api, device_memory& memory, const placed_stream& home,
            std::size_t bytes, bool in_capture) {
   const context_guard current(api, home.context);
-  if (!in_capture && has_pools(api, home.device)) {
-    take_from_pool(api, memory, home, bytes);
+  if (CUmemoryPool pool = in_capture ? nullptr : memory_pool_of(api, home.device)) {
+    take_from_pool(api, memory, pool, home, bytes);
     return reinterpret_cast<void*>(memory.base);
   }
   // Nothing that happened outside a capture can be waited for inside it.
@@ -190,7 +170,7 @@ backend_memory allocate_device(const driver_api& api, std::size_t bytes, device 
   auto memory = std::make_unique<device_memory>();
   memory->where = where;
   memory->home = home;
-  void* data = fill(api, *memory, awake(api, where, home), bytes, in_capture);
+  void* data = fill(api, *memory, awake(api, place(api, where.id, home)), bytes, in_capture);
   backend_memory result{data, owner(memory.release(), drop_device_memory), home};
   const bool waits = !at_home && !in_capture && stream.known() && !stream.no_sync();
   if (waits) order_after(where, stream, where, home);
@@ -275,6 +255,7 @@ void trim() noexcept {
   release_held_memory();
   release_staging();
   free_kept_blocks();
+  if (const driver_api* api = driver()) trim_pools(*api);
 }
 
 }  // namespace dlpack_bridge::cuda

@@ -8,8 +8,9 @@ namespace dlpack_bridge::cuda {
 
 /// See `device_backend::allocate`. Nothing here synchronises.
 ///
-/// Device memory comes from the device's pool in the order of its home stream, and returns to it in
-/// that order when the owner is dropped: at once where home was `stream`. A stream that cannot be
+/// Device memory comes from the hub's pool of the device in the order of its home stream, and returns
+/// to it in that order when the owner is dropped: at once where home was `stream`. Other devices
+/// reach it where they can reach memory of this one at all. A stream that cannot be
 /// named at the release (the per-thread stream, none at all, a stream of another device) is served
 /// from the hub's own stream of the device, and waits for it.
 /// Pinned and managed memory have no home: the owner must be dropped when no stream uses the memory
@@ -33,8 +34,9 @@ void abandon(owner memory) noexcept;
 /// streams. Does not synchronise.
 void release_held_memory() noexcept;
 
-/// Does that, and gives memory that is kept for the next user back to the driver. May synchronise; a
-/// capture on the device may not survive it.
+/// Does that, and gives memory that is kept for the next user back to the driver: device memory as far
+/// as somebody has waited for its last use. May synchronise; a capture on the device may not survive
+/// it.
 void trim() noexcept;
 
 }  // namespace dlpack_bridge::cuda

@@ -1,6 +1,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <numeric>
 #include <string_view>
@@ -38,6 +39,24 @@ T* pointer(CUdeviceptr where) {
 template <class T>
 CUdeviceptr where(T* data) {
   return reinterpret_cast<CUdeviceptr>(data);
+}
+
+CUmemoryPool pool_on(int device) {
+  CUmemPoolProps wanted{};
+  wanted.allocType = CU_MEM_ALLOCATION_TYPE_PINNED;
+  wanted.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+  wanted.location.id = device;
+  CUmemoryPool made = nullptr;
+  REQUIRE(cuMemPoolCreate(&made, &wanted) == CUDA_SUCCESS);
+  return made;
+}
+
+CUresult set_access(CUmemoryPool pool, int device, CUmemAccess_flags flags) {
+  CUmemAccessDesc wanted{};
+  wanted.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+  wanted.location.id = device;
+  wanted.flags = flags;
+  return cuMemPoolSetAccess(pool, &wanted, 1);
 }
 
 bool told(std::string_view part) { return findings().find(part) != std::string::npos; }
@@ -178,6 +197,96 @@ TEST_CASE("stream-ordered memory is used, freed and handed out again in the stre
     CHECK(d.found_by([&] { cuMemFree(first); }) == 1);
     CHECK(fake_cuda_host_waits() == 0);
   }
+}
+
+TEST_CASE("a pool gives free blocks back when the host has waited for them", "[fake]") {
+  two_devices d;
+  const CUstream s = d.stream();
+  const CUmemoryPool pool = pool_on(0);
+  const auto use = [&] {
+    CUdeviceptr block = 0;
+    CHECK(cuMemAllocFromPoolAsync(&block, 512, pool, s) == CUDA_SUCCESS);
+    write(s, pointer(block), 512);
+    CHECK(cuMemFreeAsync(block, s) == CUDA_SUCCESS);
+  };
+  SECTION("at a synchronisation, all of them") {
+    use();
+    CHECK(fake_cuda_live("pooled") == 1);
+    cuStreamSynchronize(s);
+    CHECK(fake_cuda_live("pooled") == 0);
+  }
+  SECTION("of the default pool as well") {
+    CUdeviceptr block = 0;
+    cuMemAllocAsync(&block, 8, s);
+    cuMemFreeAsync(block, s);
+    CHECK(fake_cuda_live("pooled") == 1);
+    cuStreamSynchronize(s);
+    CHECK(fake_cuda_live("pooled") == 0);
+  }
+  SECTION("at a synchronisation, beyond the threshold") {
+    cuuint64_t threshold = 512;
+    CHECK(cuMemPoolSetAttribute(pool, CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, &threshold) ==
+          CUDA_SUCCESS);
+    CUdeviceptr other = 0;
+    cuMemAllocFromPoolAsync(&other, 512, pool, s);
+    use();
+    cuMemFreeAsync(other, s);
+    CHECK(fake_cuda_live("pooled") == 2);
+    cuStreamSynchronize(s);
+    CHECK(fake_cuda_live("pooled") == 1);
+  }
+  SECTION("when it is trimmed, but nothing that may still be in use") {
+    cuuint64_t threshold = 1 << 20;
+    cuMemPoolSetAttribute(pool, CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, &threshold);
+    use();
+    CHECK(cuMemPoolTrimTo(pool, 0) == CUDA_SUCCESS);
+    CHECK(fake_cuda_live("pooled") == 1);
+    cuStreamSynchronize(s);
+    CHECK(cuMemPoolTrimTo(pool, 512) == CUDA_SUCCESS);
+    CHECK(fake_cuda_live("pooled") == 1);
+    CHECK(cuMemPoolTrimTo(pool, 0) == CUDA_SUCCESS);
+    CHECK(fake_cuda_live("pooled") == 0);
+  }
+  CHECK(fake_cuda_races() == 0);
+}
+
+TEST_CASE("another device reaches a pool when it was let in, and not as a peer", "[fake]") {
+  two_devices d;
+  const CUstream s = d.stream(), far = d.stream(1);
+  const CUmemoryPool pool = pool_on(0);
+  CUdeviceptr block = 0;
+  cuMemAllocFromPoolAsync(&block, 8, pool, s);
+  cuStreamSynchronize(s);
+  cuCtxPushCurrent(d.contexts[1]);
+  cuCtxEnablePeerAccess(d.contexts[0], 0);
+  cuCtxPopCurrent(nullptr);
+  SECTION("not let in") {
+    CHECK(read(far, pointer(block), 8, 1) == CUDA_ERROR_ILLEGAL_ADDRESS);
+    CHECK(told("without access"));
+  }
+  SECTION("let in") {
+    CHECK(set_access(pool, 1, CU_MEM_ACCESS_FLAGS_PROT_READWRITE) == CUDA_SUCCESS);
+    CHECK(read(far, pointer(block), 8, 1) == CUDA_SUCCESS);
+    CHECK(set_access(pool, 1, CU_MEM_ACCESS_FLAGS_PROT_NONE) == CUDA_SUCCESS);
+    CHECK(read(far, pointer(block), 8, 1) == CUDA_ERROR_ILLEGAL_ADDRESS);
+  }
+  SECTION("its own device cannot be shut out") {
+    CHECK(set_access(pool, 0, CU_MEM_ACCESS_FLAGS_PROT_NONE) == CUDA_ERROR_INVALID_VALUE);
+    CHECK(read(s, pointer(block), 8) == CUDA_SUCCESS);
+  }
+}
+
+TEST_CASE("a device that cannot reach a pool spoils it", "[fake]") {
+  setenv("FAKE_CUDA_PEERS", "0", 1);
+  two_devices d;
+  unsetenv("FAKE_CUDA_PEERS");
+  const CUstream s = d.stream();
+  const CUmemoryPool used = pool_on(0), empty = pool_on(0);
+  CUdeviceptr block = 0;
+  CHECK(cuMemAllocFromPoolAsync(&block, 8, used, s) == CUDA_SUCCESS);
+  CHECK(set_access(used, 1, CU_MEM_ACCESS_FLAGS_PROT_READWRITE) == CUDA_ERROR_INVALID_DEVICE);
+  CHECK(set_access(empty, 1, CU_MEM_ACCESS_FLAGS_PROT_READWRITE) == CUDA_SUCCESS);
+  CHECK(cuMemAllocFromPoolAsync(&block, 8, empty, s) == CUDA_ERROR_INVALID_DEVICE);
 }
 
 TEST_CASE("what a caching allocator does at reuse is a race with late users", "[fake]") {

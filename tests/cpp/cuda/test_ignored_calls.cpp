@@ -357,6 +357,59 @@ TEST_CASE("captures survive because the hub asks who captures", "[mutation]") {
   CHECK(notices_ignored_queries(two_graphs, "cuStreamGetCaptureInfo"));
 }
 
+namespace {
+
+// A pool is made once in a process. Nothing where all goes well.
+std::string wrong_with_pools() {
+  auto& s = the_stage();
+  clean();
+  if (const char* function = std::getenv("FUNCTION")) {
+    fake_cuda_ignore(function, std::atoi(std::getenv("NTH")));
+  }
+  std::string wrong;
+  const auto held = [] { return fake_cuda_live("pooled"); };
+  for (const machine::lane* at : {&s.writer, &s.far_reader}) {
+    const machine::lane& other = at == &s.writer ? s.far_reader : s.writer;
+    auto memory = db::cuda::backend().allocate(bytes, 64, cuda_device(at->device), number_of(*at));
+    s.m.order(other, *at);
+    work(other, memory.data, true);
+    s.m.order(*at, other);
+    const long before = held();
+    memory.keep.reset();
+    db::cuda::backend().wait(cuda_device(at->device), number_of(*at));
+    if (held() != before) wrong += "the next copy has to map memory anew\n";
+  }
+  db::cuda::collect(true);
+  if (held() != 0) wrong += "nobody else gets the memory any more\n";
+  if (fake_cuda_calls("cuMemAllocFromPoolAsync") != 2) wrong += "there are no pools\n";
+  return wrong + fake_cuda::findings();
+}
+
+}  // namespace
+
+TEST_CASE("every call that makes the pools, or empties them, is needed", "[mutation]") {
+  CHECK(run_alone("pools without a call").code == 0);
+  for (const char* function : {"cuMemPoolCreate", "cuMemPoolSetAttribute", "cuDeviceCanAccessPeer",
+                               "cuMemPoolSetAccess", "cuMemPoolTrimTo"}) {
+    for (const char* nth : {"1", "2"}) {
+      INFO("without " << function << " " << nth);
+      CHECK(run_alone("pools without a call", {{"FUNCTION", function}, {"NTH", nth}}).code ==
+            noticed);
+    }
+  }
+}
+
+TEST_CASE("pools without a call", "[.][mutation]") {
+  the_stage();
+  std::string wrong;
+  try {
+    wrong = wrong_with_pools();
+  } catch (const std::exception& error) {
+    wrong = error.what();
+  }
+  std::_Exit(wrong.empty() ? 0 : noticed);
+}
+
 TEST_CASE("one scenario without capture queries", "[.][mutation]") {
   the_stage();
   clean();

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <new>
 #include <string>
 #include <thread>
@@ -66,7 +67,7 @@ TEST_CASE("device memory comes and goes in the order of its stream", "[memory]")
     memory.keep.reset();
     CHECK(fake_cuda_live("device") == before);
   }
-  CHECK(fake_cuda_calls("cuMemAllocAsync") == 5);
+  CHECK(fake_cuda_calls("cuMemAllocFromPoolAsync") == 5);
   CHECK(fake_cuda_calls("cuMemFreeAsync") == 5);
   CHECK(fake_cuda_calls("cuEventRecord") == 0);
   CHECK(fake_cuda_host_waits() == 0);
@@ -168,12 +169,96 @@ TEST_CASE("a device without pools", "[.alone]") {
   }
   CHECK(first_race() == "");
   CHECK(fake_cuda_calls("cuMemAlloc") == 1);
-  CHECK(fake_cuda_calls("cuMemAllocAsync") == 0);
+  CHECK(fake_cuda_calls("cuMemAllocFromPoolAsync") == 0);
   CHECK(fake_cuda_calls("cuMemFree") == 0);
   CHECK(fake_cuda_host_waits() == 0);
   cuda::trim();
   CHECK(fake_cuda_live("device") == 0);
   CHECK(first_race() == "");
+}
+
+TEST_CASE("what is freed stays mapped for the next copy, until it is trimmed", "[memory]") {
+  const fake_world world;
+  const stream_handle stream = handle_of(make_stream());
+  const long before = fake_cuda_live("pooled");
+  const auto use_and_wait = [&] {
+    cuda::allocate(1 << 20, 64, cuda_device(0), stream).keep.reset();
+    cuda::wait_for(cuda_device(0), stream);
+  };
+  use_and_wait();
+  CHECK(fake_cuda_live("pooled") == before + 1);
+  use_and_wait();
+  CHECK(fake_cuda_live("pooled") == before + 1);
+  cuda::trim();
+  CHECK(fake_cuda_live("pooled") == 0);
+  CHECK(first_race() == "");
+}
+
+TEST_CASE("the pools give up what they keep when memory is short", "[memory]") {
+  const fake_world world;
+  const stream_handle stream = handle_of(make_stream());
+  cuda::allocate(1 << 20, 64, cuda_device(0), stream).keep.reset();
+  cuda::wait_for(cuda_device(0), stream);
+  REQUIRE(fake_cuda_live("pooled") == 1);
+  fake_cuda_fail("cuMemAllocManaged", 1, CUDA_ERROR_OUT_OF_MEMORY, 0);
+  CHECK(cuda::allocate(1 << 20, 64, managed, stream).data != nullptr);
+  CHECK(fake_cuda_live("pooled") == 0);
+}
+
+TEST_CASE("kernels of other devices reach the hub's memory", "[memory]") {
+  const fake_world world;
+  for (const int device : {0, 1}) {
+    const CUstream home = make_stream(device), far = make_stream(1 - device);
+    const backend_memory memory = cuda::allocate(1000, 64, cuda_device(device), handle_of(home));
+    cuda::order_after(cuda_device(1 - device), handle_of(far), cuda_device(device),
+                      handle_of(home));
+    use(far, memory, 1000, 1, 1 - device);
+    cuda::order_after(cuda_device(device), handle_of(home), cuda_device(1 - device),
+                      handle_of(far));
+  }
+  CHECK(first_race() == "");
+}
+
+TEST_CASE("devices that cannot reach each other have pools all the same", "[memory]") {
+  CHECK(run_alone("pools without peers", {{"FAKE_CUDA_PEERS", "0"}}).code == 0);
+}
+TEST_CASE("pools without peers", "[.alone]") {
+  const stream_handle stream = handle_of(make_stream());
+  for (int i = 0; i < 2; ++i) {
+    CHECK(cuda::allocate(1000, 64, cuda_device(0), stream).data != nullptr);
+  }
+  CHECK(fake_cuda_calls("cuMemAllocFromPoolAsync") == 2);
+  CHECK(fake_cuda_calls("cuMemPoolSetAccess") == 0);
+}
+
+TEST_CASE("a pool is not made while nobody asks for device memory, and once", "[memory]") {
+  CHECK(run_alone("pools that are made").code == 0);
+}
+TEST_CASE("pools that are made", "[.alone]") {
+  const stream_handle stream = handle_of(make_stream());
+  cuda::allocate(1000, 64, pinned, stream);
+  cuda::trim();
+  CHECK(fake_cuda_calls("cuMemPoolCreate") == 0);
+  CHECK(fake_cuda_calls("cuMemPoolTrimTo") == 0);
+  for (int i = 0; i < 3; ++i) cuda::allocate(1000, 64, cuda_device(0), stream);
+  CHECK(fake_cuda_calls("cuMemPoolCreate") == 1);
+  CHECK(fake_cuda_live("contexts") == 1);
+}
+
+TEST_CASE("a driver that makes no pool, or half of one, is no reason to fail", "[memory]") {
+  for (const char* function : {"cuMemPoolCreate", "cuMemPoolSetAttribute", "cuMemPoolSetAccess",
+                               "cuDeviceCanAccessPeer"}) {
+    INFO(function);
+    CHECK(run_alone("a pool that is refused", {{"FUNCTION", function}}).code == 0);
+  }
+}
+TEST_CASE("a pool that is refused", "[.alone]") {
+  const std::string function = std::getenv("FUNCTION");
+  fake_cuda_fail(function.c_str(), 0, CUDA_ERROR_NOT_SUPPORTED, 0);
+  const CUstream stream = make_stream();
+  const backend_memory memory = cuda::allocate(1000, 64, cuda_device(0), handle_of(stream));
+  use(stream, memory, 1000);
+  CHECK(fake_cuda_calls("cuMemAllocFromPoolAsync") == (function == "cuMemPoolCreate" ? 0 : 1));
 }
 
 // ---- captures -----------------------------------------------------------------------------------
@@ -186,7 +271,7 @@ TEST_CASE("an allocation in a capture is not part of its graph", "[memory]") {
     capture c(0, stream);
     memory = cuda::allocate(1000, 64, cuda_device(0), handle_of(stream));
     CHECK(memory.home == cuda::own_stream(cuda_device(0)).handle());
-    CHECK(fake_cuda_calls("cuMemAllocAsync") == 0);
+    CHECK(fake_cuda_calls("cuMemAllocFromPoolAsync") == 0);
     CHECK(c.end() == CUDA_SUCCESS);
   }
   memory.keep.reset();
@@ -295,7 +380,7 @@ TEST_CASE("pinned memory for whoever is awake", "[.alone]") {
 TEST_CASE("running out of memory names what was asked for, after everything due went", "[memory]") {
   const fake_world world;
   const CUstream stream = make_stream(), reader = make_stream();
-  for (const auto& [where, call] : {std::pair{cuda_device(0), "cuMemAllocAsync"},
+  for (const auto& [where, call] : {std::pair{cuda_device(0), "cuMemAllocFromPoolAsync"},
                                     {pinned, "cuMemHostAlloc"},
                                     {managed, "cuMemAllocManaged"}}) {
     const std::int64_t bytes = 54321987;
@@ -329,7 +414,7 @@ TEST_CASE("running out of memory names what was asked for, after everything due 
   CHECK(running.end() == CUDA_SUCCESS);
   fake_cuda_run(0);
   CHECK(released == 0);
-  fake_cuda_fail("cuMemAllocAsync", 1, CUDA_ERROR_OUT_OF_MEMORY, 0);
+  fake_cuda_fail("cuMemAllocFromPoolAsync", 1, CUDA_ERROR_OUT_OF_MEMORY, 0);
   CHECK(cuda::allocate(10, 64, cuda_device(0), handle_of(stream)).data != nullptr);
   CHECK(released == 1);
 }

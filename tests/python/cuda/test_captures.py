@@ -35,7 +35,7 @@ def refused():
     with pytest.raises(db.ExchangeError) as caught:
         yield
     assert "capture" in codes(caught.value.blockers)
-    changing = ("cuEventRecord", "cuStreamWaitEvent", "cuMemcpyAsync", "cuMemAllocAsync")
+    changing = ("cuEventRecord", "cuStreamWaitEvent", "cuMemcpyAsync", "cuMemAllocFromPoolAsync")
     assert [name for name in changing if driver.calls(name)] == []
 
 

@@ -95,7 +95,7 @@ long fake_cuda_host_waits(void);
 void fake_cuda_set_quiet(int on);
 
 /* What is alive: "events", "streams" (made by calls), "device", "host", "managed" allocations,
- * "contexts" that are active; or "captures" that were invalidated since the last reset. -1 for any
+ * "pooled" blocks that pools hold, in use or free, "contexts" that are active; or "captures" that were invalidated since the last reset. -1 for any
  * other word. */
 long fake_cuda_live(const char* what);
 

@@ -27,23 +27,15 @@ const char* known_kernel(std::string_view name) {
   return nullptr;
 }
 
-// The device meets an address that it cannot reach; every later call fails alike.
-[[noreturn]] void fault(frame& f, const context& c, const char* what) {
-  report(f.w, std::string(f.function) + ": " + what);
-  f.w.sticky[static_cast<std::size_t>(c.device)] = CUDA_ERROR_ILLEGAL_ADDRESS;
-  throw call_failed{CUDA_ERROR_ILLEGAL_ADDRESS};
-}
-
-void need_reachable(frame& f, const context& from, const void* data) {
-  const block* b = block_at(f.w, reinterpret_cast<address>(data));
-  if (b == nullptr) fault(f, from, "the kernel touches pageable host memory");
-  const bool everywhere = b->kind == block_kind::managed || b->kind == block_kind::host ||
-                          b->kind == block_kind::registered;
-  if (everywhere || b->home == &from) return;
-  for (const context* peer : from.peers) {
-    if (peer == b->home) return;
+// Memory can be registered in part.
+void need_reachable(frame& f, const context& from, byte_range touched) {
+  const block* b = block_at(f.w, touched.begin);
+  const bool whole =
+      b != nullptr && (b->kind != block_kind::registered || touched.end <= b->bytes.end);
+  if (!whole) fault(f, from, "the kernel touches pageable host memory");
+  if (!reaches(from, *b)) {
+    fault(f, from, "the kernel touches memory of another device without access");
   }
-  fault(f, from, "the kernel touches memory of another device without peer access");
 }
 
 // A CUkernel that is launched as it is runs in the current context.

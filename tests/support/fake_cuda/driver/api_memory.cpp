@@ -37,7 +37,11 @@ void give(void* data, Value value) {
 bool tell(const block* b, CUpointer_attribute attribute, address where, void* data) {
   const bool known = b != nullptr;
   switch (attribute) {
-    case CU_POINTER_ATTRIBUTE_CONTEXT: give<void*>(data, known ? b->home : nullptr); return known;
+    case CU_POINTER_ATTRIBUTE_CONTEXT: {
+      const bool has_one = known && b->kind != block_kind::pooled;
+      give<void*>(data, has_one ? b->home : nullptr);
+      return known;
+    }
     case CU_POINTER_ATTRIBUTE_MEMORY_TYPE: {
       if (!known) give<unsigned>(data, 0);
       else give<unsigned>(data, is_host(*b) ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE);
@@ -124,37 +128,6 @@ FAKE_CUDA_API cuMemFreeHost(void* where) {
     block& b = need_block_to_free(f, reinterpret_cast<address>(where));
     need(b.kind == block_kind::host);
     free_and_wait(f, b);
-    return CUDA_SUCCESS;
-  });
-}
-
-// In a capture memory belongs to the graph and nothing runs.
-FAKE_CUDA_API cuMemAllocAsync(CUdeviceptr* out, std::size_t bytes, CUstream handle) {
-  return call<"cuMemAllocAsync">(reach::on(handle), [&](frame& f) {
-    need(out != nullptr);
-    need_context(f);
-    stream& s = need_stream(f, handle);
-    if (goes_into_graph(f, s)) {
-      block& b = allocate(f, *s.home, block_kind::pooled, bytes);
-      b.graph = s.capturing->id;
-      capture_work(s);
-      *out = b.bytes.begin;
-      return CUDA_SUCCESS;
-    }
-    *out = allocate_on(f, s, bytes).bytes.begin;
-    return CUDA_SUCCESS;
-  });
-}
-
-FAKE_CUDA_API cuMemFreeAsync(CUdeviceptr where, CUstream handle) {
-  return call<"cuMemFreeAsync">(reach::on(handle), [&](frame& f) {
-    need_context(f);
-    stream& s = need_stream(f, handle);
-    block& b = need_block_to_free(f, where);
-    const bool captures = goes_into_graph(f, s);
-    need(b.kind == block_kind::pooled && b.graph == (captures ? s.capturing->id : 0));
-    if (captures) capture_work(s);
-    else free_on(f, s, b);
     return CUDA_SUCCESS;
   });
 }

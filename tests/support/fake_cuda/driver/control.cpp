@@ -89,7 +89,15 @@ FAKE_CUDA_CONTROL CUresult fake_cuda_work(int device, CUstream stream,
     for (int i = 0; i < count; ++i) {
       ranges.push_back({range_of(accesses[i].data, accesses[i].bytes), accesses[i].writes != 0});
     }
-    put_work(f, stream_of_framework(f, device, stream), ranges);
+    fake_cuda::stream& s = stream_of_framework(f, device, stream);
+    for (const touched& t : ranges) {
+      // Frameworks see to it that their devices reach what they allocated themselves.
+      const block* b = block_at(f.w, t.bytes.begin);
+      if (b != nullptr && b->kind == block_kind::pooled && !reaches(*s.home, *b)) {
+        fault(f, *s.home, "touches pooled memory of another device without access");
+      }
+    }
+    put_work(f, s, ranges);
     return CUDA_SUCCESS;
   });
 }
@@ -226,6 +234,10 @@ FAKE_CUDA_CONTROL long fake_cuda_live(const char* what) {
   if (word == "contexts") return active_contexts(f.w);
   if (word == "captures") return f.w.invalidated;
   if (word == "device") return alive_blocks(f.w, {block_kind::device, block_kind::pooled});
+  if (word == "pooled") {
+    const auto held = [](const auto& e) { return e.second->pool != nullptr; };
+    return std::ranges::count_if(f.w.blocks, held);
+  }
   if (word == "host") return alive_blocks(f.w, {block_kind::host});
   if (word == "managed") return alive_blocks(f.w, {block_kind::managed});
   return -1;

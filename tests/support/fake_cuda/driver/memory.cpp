@@ -143,21 +143,26 @@ void free_on_host(frame& f, block& b) {
   put_in_quarantine(f.w, b);
 }
 
-block& allocate_on(frame& f, stream& s, std::size_t bytes) {
+block& allocate_on(frame& f, stream& s, memory_pool& pool, std::size_t bytes) {
   need(bytes > 0);
+  if (pool.broken) throw call_failed{CUDA_ERROR_INVALID_DEVICE};
   const vector_clock& past = past_of(f.w, s);
-  const auto reusable = std::find_if(f.w.pool.rbegin(), f.w.pool.rend(), [&](const block* b) {
-    return b->home == s.home && b->capacity == capacity_for(bytes) && past.covers(b->freed_at);
+  auto& free = f.w.free_blocks;
+  const auto reusable = std::find_if(free.rbegin(), free.rend(), [&](const block* b) {
+    return b->pool == &pool && b->capacity == capacity_for(bytes) && past.covers(b->freed_at);
   });
   block* b = nullptr;
-  if (reusable != f.w.pool.rend()) {
+  if (reusable != free.rend()) {
     b = *reusable;
-    f.w.pool.erase(std::next(reusable).base());
+    free.erase(std::next(reusable).base());
     b->bytes.end = b->bytes.begin + bytes;
     b->id = ++f.w.last_id;
     b->freed_by = nullptr;
   } else {
-    b = &allocate(f, *s.home, block_kind::pooled, bytes);
+    b = &allocate(f, *f.w.devices[static_cast<std::size_t>(pool.device)], block_kind::pooled,
+                  bytes);
+    b->pool = &pool;
+    pool.held += b->capacity;
   }
   const moment now = happen(f.w, s);
   touch(f, b->bytes, true, now, s.known);
@@ -171,7 +176,42 @@ void free_on(frame& f, stream& s, block& b) {
   fill(b, 0xDD);
   b.freed_by = f.function;
   b.freed_at = now;
-  f.w.pool.push_back(&b);
+  if (b.pool != nullptr) f.w.free_blocks.push_back(&b);
+}
+
+void shrink(world& w, memory_pool& pool, std::uint64_t keep) {
+  std::erase_if(w.free_blocks, [&](block* b) {
+    const bool goes =
+        b->pool == &pool && pool.held >= keep + b->capacity && w.host.covers(b->freed_at);
+    if (!goes) return false;
+    pool.held -= b->capacity;
+    b->pool = nullptr;
+    put_in_quarantine(w, *b);
+    return true;
+  });
+}
+
+void shrink_to_thresholds(world& w) {
+  const auto excess = [&w](memory_pool& pool) {
+    if (pool.held > pool.threshold) shrink(w, pool, pool.threshold);
+  };
+  for (const auto& c : w.devices) excess(c->default_pool);
+  w.pools.each(excess);
+}
+
+bool reaches(const context& from, const block& b) {
+  const bool everywhere = b.kind == block_kind::managed || b.kind == block_kind::host ||
+                          b.kind == block_kind::registered;
+  if (everywhere || b.home == &from) return true;
+  // Peer access between contexts does not extend to pools.
+  if (b.kind != block_kind::pooled) return std::ranges::count(from.peers, b.home) != 0;
+  return b.pool != nullptr && std::ranges::count(b.pool->peers, from.device) != 0;
+}
+
+void fault(frame& f, const context& c, const char* what) {
+  report(f.w, std::string(f.function) + ": " + what);
+  f.w.sticky[static_cast<std::size_t>(c.device)] = CUDA_ERROR_ILLEGAL_ADDRESS;
+  throw call_failed{CUDA_ERROR_ILLEGAL_ADDRESS};
 }
 
 void touch(frame& f, byte_range range, bool writes, moment m, const vector_clock& known) {
@@ -197,7 +237,7 @@ void forget_memory(world& w) {
   for (const auto& [begin, b] : w.blocks) std::free(b->storage);
   w.blocks.clear();
   w.quarantine.clear();
-  w.pool.clear();
+  w.free_blocks.clear();
   w.shadow.clear();
 }
 

@@ -30,8 +30,18 @@ block& need_block_to_free(frame& f, address begin);
 
 /// Stream-ordered allocation. A block that was freed in the order of the same stream is handed out
 /// again at once, of other streams when the free is ordered before.
-block& allocate_on(frame& f, stream& s, std::size_t bytes);
+block& allocate_on(frame& f, stream& s, memory_pool& pool, std::size_t bytes);
 void free_on(frame& f, stream& s, block& b);
+
+/// A pool gives blocks back to the system whose free the host has waited for, and keeps `keep` bytes.
+void shrink(world& w, memory_pool& pool, std::uint64_t keep);
+/// What every pool does in every synchronisation.
+void shrink_to_thresholds(world& w);
+
+/// Whether kernels of a context reach a block.
+bool reaches(const context& from, const block& b);
+/// The device meets an address that it cannot reach; every later call on it fails alike.
+[[noreturn]] void fault(frame& f, const context& c, const char* what);
 
 /// `m` touches a range; `known` is what is ordered before it. Races, freed memory and bytes beyond
 /// the end of a block are findings.

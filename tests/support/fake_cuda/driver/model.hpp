@@ -62,6 +62,16 @@ struct capture {
   shadow_memory shadow;          ///< what its own nodes touch
 };
 
+/// A pool of stream-ordered memory of one device.
+struct memory_pool {
+  bool alive = false;
+  int device = 0;
+  std::uint64_t threshold = 0;  ///< what it holds beyond goes back at a synchronisation
+  std::uint64_t held = 0;       ///< bytes of its blocks, in use or free
+  std::vector<int> peers;       ///< other devices that reach its memory
+  bool broken = false;          ///< a device was let in that cannot reach it
+};
+
 struct context {
   int device = 0;
   int retained = 0;  ///< primary contexts; 0: not active
@@ -70,6 +80,7 @@ struct context {
   std::map<std::uint64_t, std::unique_ptr<stream>> per_thread;  ///< by host thread
   std::vector<context*> peers;  ///< whose memory this one's kernels can reach
   vector_clock retired;         ///< the work of destroyed streams
+  memory_pool default_pool;
 };
 
 enum class block_kind : std::uint8_t { device, pooled, managed, host, registered, adopted };
@@ -77,7 +88,8 @@ enum class block_kind : std::uint8_t { device, pooled, managed, host, registered
 struct block {
   block_kind kind = block_kind::device;
   byte_range bytes;
-  std::size_t capacity = 0;  ///< of pooled memory, what a later allocation can have
+  std::size_t capacity = 0;     ///< of pooled memory, what a later allocation can have
+  memory_pool* pool = nullptr;  ///< of pooled memory outside graphs
   int device = 0;
   context* home = nullptr;
   std::uint64_t id = 0;

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "memory.hpp"
 #include "order.hpp"
 
 namespace fake_cuda {
@@ -51,6 +52,7 @@ void host_waits_for(frame& f, const vector_clock& work) {
     --w.held;
   }
   host_learns(w, all);
+  shrink_to_thresholds(w);
 }
 
 vector_clock work_of(const context& c) {

@@ -24,7 +24,7 @@ void reset_devices(world& w) {
   w.devices.resize(count);
   for (std::size_t i = 0; i < count; ++i) {
     *w.devices[i] = context{};
-    w.devices[i]->device = static_cast<int>(i);
+    w.devices[i]->device = w.devices[i]->default_pool.device = static_cast<int>(i);
   }
   w.sticky.assign(count, CUDA_SUCCESS);
   w.peers = number_from_environment("FAKE_CUDA_PEERS", 1) != 0;
@@ -65,6 +65,7 @@ void reset(world& w) {
   w.graphs.reset();
   w.libraries.reset();
   w.kernels.reset();
+  w.pools.reset();
   w.captures.clear();
   forget_memory(w);
   w.host.clear();

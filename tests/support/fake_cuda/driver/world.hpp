@@ -90,11 +90,12 @@ struct world {
   handle_table<graph> graphs;
   handle_table<library> libraries;
   handle_table<kernel> kernels;
+  handle_table<memory_pool> pools;                 ///< made by calls
   std::vector<std::unique_ptr<capture>> captures;  ///< begun and not ended
 
   std::map<address, std::unique_ptr<block>> blocks;  ///< by begin; freed ones too, for a while
   std::deque<block*> quarantine;                     ///< freed, oldest first
-  std::vector<block*> pool;                          ///< freed in stream order, latest last
+  std::vector<block*> free_blocks;  ///< of all pools, freed in stream order, latest last
 
   std::uint64_t last_id = 0;  ///< of streams, captures, blocks
   std::uint64_t operations = 0;
