@@ -13,25 +13,34 @@
 namespace dlpack_bridge::cuda {
 namespace {
 
-/// From here on our own staging is faster than the driver's.
-constexpr extent bytes_worth_staging = extent{1} << 20;
+/// The bytes from the first to the last that a copy touches on one side.
+struct touched_span {
+  CUdeviceptr begin;
+  std::size_t bytes;
+};
 
-/// True when the device reaches host memory at the address that the host has for it.
-bool is_pinned(const driver_api& api, const std::byte* data) {
-  unsigned type = 0;
-  CUdeviceptr seen_by_device = 0;
-  CUpointer_attribute wanted[] = {CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
-                                  CU_POINTER_ATTRIBUTE_DEVICE_POINTER};
-  void* values[] = {&type, &seen_by_device};
-  const auto address = reinterpret_cast<CUdeviceptr>(data);
-  check({}, api.cuPointerGetAttributes, 2U, wanted, values, address);
-  return type != 0 && seen_by_device == address;
+touched_span span_of(const detail::copy_plan& plan, const std::byte* data,
+                     extent detail::copy_axis::* stride, extent itemsize) noexcept {
+  extent low = 0, high = itemsize;
+  for (int i = 0; i < plan.size; ++i) {
+    const extent reach = (plan.axes[i].count - 1) * plan.axes[i].*stride;
+    (reach < 0 ? low : high) += reach;
+  }
+  return {reinterpret_cast<CUdeviceptr>(data + low), static_cast<std::size_t>(high - low)};
 }
 
-/// What the driver stages itself: one block of not too many bytes.
-bool is_for_driver(const planned_copy& copy) noexcept {
-  return road_of(copy, true) == device_road::block &&
-         copy.plan.elements() * copy.from_size() < bytes_worth_staging;
+/// True when the device reaches all of it in host memory, at the addresses that the host has for it.
+/// A buffer can be registered in part.
+bool is_pinned(const driver_api& api, const touched_span& memory) {
+  unsigned type = 0;
+  CUdeviceptr seen_by_device = 0, start = 0;
+  std::size_t size = 0;
+  CUpointer_attribute wanted[] = {
+      CU_POINTER_ATTRIBUTE_MEMORY_TYPE, CU_POINTER_ATTRIBUTE_DEVICE_POINTER,
+      CU_POINTER_ATTRIBUTE_RANGE_START_ADDR, CU_POINTER_ATTRIBUTE_RANGE_SIZE};
+  void* values[] = {&type, &seen_by_device, &start, &size};
+  check({}, api.cuPointerGetAttributes, 4U, wanted, values, memory.begin);
+  return type != 0 && seen_by_device == memory.begin && memory.begin - start + memory.bytes <= size;
 }
 
 /// One copy whose device side is known.
@@ -50,27 +59,25 @@ device_side device_side_of(const driver_api& api, const copy_job& job) {
   return side;
 }
 
+// The driver never gets pageable memory. That the source may change once the call has returned is
+// promised for no system, and where the device reaches such memory by itself it is not so.
+
 bool copy_from(const driver_api& api, const device_side& side, const planned_copy& copy) {
-  if (is_pinned(api, copy.plan.from)) {
+  const detail::copy_plan& plan = copy.plan;
+  if (is_pinned(api, span_of(plan, plan.from, &detail::copy_axis::from, copy.from_size()))) {
     if (copy_on_device(api, side.at, copy)) return true;
     // The device may still be writing what the CPU has to read now.
     wait_for(side.where, side.stream);
-  } else if (is_for_driver(copy)) {
-    return copy_on_device(api, side.at, copy);
   }
   copy_from_host(api, side.at, copy);
   return true;
 }
 
 bool copy_to(const driver_api& api, const device_side& side, const planned_copy& copy) {
-  if (is_pinned(api, copy.plan.to)) {
+  const detail::copy_plan& plan = copy.plan;
+  if (is_pinned(api, span_of(plan, plan.to, &detail::copy_axis::to, copy.to_size()))) {
     if (copy_on_device(api, side.at, copy)) return true;
     wait_for(side.where, side.stream);
-  } else if (is_for_driver(copy)) {
-    copy_on_device(api, side.at, copy);
-    // The driver waits itself, except where the device reaches pageable memory on its own.
-    wait_for(side.where, side.stream);
-    return false;
   }
   copy_to_host(api, side.at, copy);
   return false;

@@ -17,8 +17,7 @@ enum class device_road {
 device_road road_of(const planned_copy& copy, bool has_kernels) noexcept;
 
 /// Puts a copy on a stream whose device reaches both sides. The context of the stream is current.
-/// False, and nothing was done, when there is no road. Does not synchronise unless one side is
-/// pageable memory.
+/// False, and nothing was done, when there is no road. Does not synchronise.
 /// @throws cuda_error
 bool copy_on_device(const driver_api& api, const placed_stream& stream, const planned_copy& copy);
 

@@ -120,9 +120,9 @@ void copy_from_host(const driver_api& api, const placed_stream& stream, const pl
     const planned_copy second =
         plan_copy(piece.shape.data(), piece.ndim, {chunk.data(), piece.middle.data(), types.middle},
                   {piece.to_data, piece.to.data(), types.to}, types.second);
-    chunk.enter();
+    chunk.enter(stream);
     put_half(api, stream, second);
-    chunk.leave(api, stream);
+    chunk.leave(api);
   });
 }
 
@@ -138,9 +138,9 @@ void copy_to_host(const driver_api& api, const placed_stream& stream, const plan
     const planned_copy first =
         plan_copy(once.shape.data(), once.ndim, {piece.from_data, piece.from.data(), types.from},
                   {next.chunk.data(), piece.middle.data(), types.middle}, types.first);
-    next.chunk.enter();
+    next.chunk.enter(stream);
     put_half(api, stream, first);
-    next.chunk.leave(api, stream);
+    next.chunk.leave(api);
     if (filled) empty_chunk(api, *filled, types);
     filled.emplace(std::move(next));
   });

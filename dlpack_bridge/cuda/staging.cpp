@@ -1,6 +1,7 @@
 #include <dlpack_bridge/cuda/staging.hpp>
 
 #include <deque>
+#include <exception>
 #include <mutex>
 #include <utility>
 
@@ -75,23 +76,27 @@ staging_chunk& staging_chunk::operator=(staging_chunk&& other) noexcept {
   if (this != &other) {
     give_back();
     block_ = std::move(other.block_);
-    known_ = other.known_;
+    user_ = other.user_;
   }
   return *this;
 }
 
-void staging_chunk::leave(const driver_api& api, const placed_stream& stream) {
-  pooled_event mark(api, stream);
-  record(api, mark.get(), stream);
+void staging_chunk::leave(const driver_api& api) {
+  pooled_event mark(api, user_);
+  record(api, mark.get(), user_);
   block_->last_use = std::move(mark);
-  known_ = true;
+  user_ = {};
 }
 
 void staging_chunk::wait(const driver_api& api) { wait_for(api, *block_); }
 
 void staging_chunk::give_back() noexcept {
   if (!block_) return;
-  if (!known_) return abandon_block(std::move(block_));
+  try {
+    if (user_.handle != nullptr) leave(need_driver());
+  } catch (const std::exception&) {
+    return abandon_block(std::move(block_));
+  }
   const std::lock_guard lock(returned().mutex);
   try {
     returned().chunks.push_back(nullptr);

@@ -25,10 +25,12 @@ class staging_chunk {
 
   std::byte* data() const noexcept { return static_cast<std::byte*>(block_->data); }
 
-  /// Around the calls that make the device use the chunk, on one stream. A chunk of which nobody
-  /// knows when the device is through, since the second one failed, is never used again.
-  void enter() noexcept { known_ = false; }
-  void leave(const driver_api& api, const placed_stream& stream);
+  /// Around the calls that make the device use the chunk, on one stream. When one of those or the
+  /// second of these fails, the chunk is marked as it goes back; one of which nobody knows even then
+  /// when the device is through is never used again.
+  void enter(const placed_stream& stream) noexcept { user_ = stream; }
+  /// @throws cuda_error
+  void leave(const driver_api& api);
 
   /// Blocks the host until the device is through. Precondition: `leave`.
   /// @throws cuda_error
@@ -38,7 +40,7 @@ class staging_chunk {
   void give_back() noexcept;
 
   std::unique_ptr<memory_block> block_;
-  bool known_ = true;
+  placed_stream user_;  ///< whose last use is not marked; no handle: nobody's
 };
 
 /// Chunks whose users are through become blocks like any other, which can be freed.

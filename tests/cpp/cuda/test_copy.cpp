@@ -481,6 +481,51 @@ TEST_CASE("packed elements move as the bytes that hold them", "[copy]") {
 
 // ---- pageable memory ----------------------------------------------------------------------------
 
+TEST_CASE("the driver never gets pageable memory, however little", "[copy]") {
+  const fake_world world;
+  const layout row = dense({100});
+  trial up(kind::pageable, row, float32, kind::device0, row, float32);
+  CHECK(up.run(stream_of(up)));
+  CHECK(fake_cuda_host_waits() == 0);
+  up.from().use_on_host(1);
+  trial down(kind::device0, row, float32, kind::pageable, row, float32);
+  CHECK_FALSE(down.run(stream_of(down)));
+  down.to().use_on_host(1);
+  CHECK(down.is_right());
+  CHECK(first_race() == "");
+}
+
+TEST_CASE("a buffer that is registered in part counts as pageable", "[copy]") {
+  const fake_world world;
+  for (const layout& l : {dense({300}), layout{"", {300}, {2}}, layout{"", {300}, {-1}}}) {
+    for (const bool first_part : {true, false}) {
+      INFO(l.name << " " << l.strides[0] << (first_part ? " first part" : " last part"));
+      trial up(kind::pageable, l, float32, kind::device0, dense({300}), float64);
+      trial down(kind::device0, dense({300}), float64, kind::pageable, l, float32);
+      const auto part_of = [&](const memory& m) {
+        return m.data() + (first_part ? 0 : m.size() / 2);
+      };
+      const current_device current(0);
+      {
+        const quiet own;
+        must(cuMemHostRegister(part_of(up.from()), up.from().size() / 2, 0));
+        must(cuMemHostRegister(part_of(down.to()), down.to().size() / 2, 0));
+      }
+      CHECK(up.run(stream_of(up)));
+      up.from().use_on_host(1);
+      CHECK_FALSE(down.run(stream_of(down)));
+      down.to().use_on_host(0);
+      CHECK(up.is_right());
+      CHECK(down.is_right());
+      CHECK(first_race() == "");
+      const quiet own;
+      fake_cuda_settle();
+      cuMemHostUnregister(part_of(up.from()));
+      cuMemHostUnregister(part_of(down.to()));
+    }
+  }
+}
+
 TEST_CASE("large pageable arrays pass through pinned chunks", "[copy]") {
   const fake_world world;
   const layout row = dense({many}), turned{"turned", {2048, 1536}, {1, 2048}},
@@ -591,6 +636,7 @@ TEST_CASE("a copy that fails leaves nothing behind and the context as it was", "
         t.run(stream);
         cuda::trim();
         const long before = blocks_alive() - leaked(), events = fake_cuda_live("events");
+        long lost = leaked();
         int failed = 0;
         with_each_call_failing(
             CUDA_ERROR_INVALID_VALUE,
@@ -610,6 +656,8 @@ TEST_CASE("a copy that fails leaves nothing behind and the context as it was", "
               CHECK(current_context() == nullptr);
               cuda::trim();
               CHECK(blocks_alive() - leaked() == before);
+              if (blocks_the_host(from, to)) CHECK(leaked() == lost);
+              lost = leaked();
               CHECK(fake_cuda_live("events") <= events + 2);
             });
         if (!is_host(from) || !is_host(to)) CHECK(failed > 0);

@@ -88,8 +88,8 @@ long fake_cuda_calls(const char* function);
 void fake_cuda_reset_calls(void);
 /* The names of all calls since then, separated by blanks; valid until the next call. */
 const char* fake_cuda_call_log(void);
-/* How often the host blocked for a stream, an event, a context, a free or a copy with pageable
- * memory since the last reset of the counts. */
+/* How often the host blocked for a stream, an event, a context, a free or a copy from host to
+ * host since the last reset of the counts. */
 long fake_cuda_host_waits(void);
 /* While on, calls of this thread are not the product's: not counted, logged, failed or ignored. */
 void fake_cuda_set_quiet(int on);

@@ -22,13 +22,16 @@ struct place {
   address begin = 0;
   std::size_t pitch = 0;  ///< from row to row
   std::size_t slice = 0;  ///< from slice to slice
-  bool pageable = false;  ///< host memory that the driver does not know
+  bool on_host = false;
 
   address row(std::size_t r, std::size_t s) const { return begin + r * pitch + s * slice; }
 };
 
 place place_at(world& w, address begin, std::size_t pitch, std::size_t slice) {
-  return {begin, pitch, slice, block_at(w, begin) == nullptr};
+  const block* b = block_at(w, begin);
+  const bool on_host =
+      b == nullptr || b->kind == block_kind::host || b->kind == block_kind::registered;
+  return {begin, pitch, slice, on_host};
 }
 
 // The ranges that one side touches; as one when they are very many.
@@ -55,25 +58,17 @@ void copy_bytes(const place& to, const place& from, const box& b) {
   }
 }
 
-// Pageable memory makes a copy synchronous ("API synchronization behavior"). To it: the call returns
-// when the copy is done. From it: when the bytes are staged, which may be after the stream's
-// earlier work; the copy itself may still be pending then.
+// What "API synchronization behavior" promises: from host to host the call returns when the copy is
+// done. With pageable memory on one side it may do so, and where devices reach such memory by
+// themselves nothing is staged: the device may be at it after the return.
 CUresult put_copy(frame& f, stream& s, const place& to, const place& from, const box& b) {
   if (b.empty()) return CUDA_SUCCESS;
   std::vector<touched> ranges;
-  if (!from.pageable || to.pageable) list_ranges(from, b, false, ranges);
+  list_ranges(from, b, false, ranges);
   list_ranges(to, b, true, ranges);
   if (!put_work(f, s, ranges)) return CUDA_SUCCESS;
   copy_bytes(to, from, b);
-  if (to.pageable) {
-    host_waits_for(f, s.known);
-  } else if (from.pageable) {
-    ranges.clear();
-    list_ranges(from, b, false, ranges);
-    const moment now = happen_on_host(f.w);
-    for (const touched& t : ranges) touch(f, t.bytes, false, now, f.w.host);
-    host_waits_for(f, vector_clock());
-  }
+  if (to.on_host && from.on_host) host_waits_for(f, s.known);
   return CUDA_SUCCESS;
 }
 

@@ -49,11 +49,11 @@ CUresult launch(frame& f, const kernel& k, stream& s, const gather_arguments& a)
     report(f.w, std::string(k.name) + ": " + wrong);
     return CUDA_ERROR_LAUNCH_FAILED;
   }
+  const std::vector<touched> ranges = gather_ranges(a);
   if (s.capturing == nullptr) {
-    need_reachable(f, *s.home, a.from.data);
-    need_reachable(f, *s.home, a.to.data);
+    for (const touched& t : ranges) need_reachable(f, *s.home, t.bytes);
   }
-  if (put_work(f, s, gather_ranges(a))) gather(a);
+  if (put_work(f, s, ranges)) gather(a);
   return CUDA_SUCCESS;
 }
 
