@@ -1,7 +1,7 @@
 # dlpack_bridge::cuda, where the headers of the CUDA driver are. The driver itself is opened at run
 # time: nothing of CUDA is linked. The gather kernels need nvcc; without it the backend is built
 # without them.
-set(DLPACK_BRIDGE_CUDA_INCLUDE_DIR "" CACHE PATH "Folder that holds cuda.h and cudaTypedefs.h (13.0 or newer)")
+set(DLPACK_BRIDGE_CUDA_INCLUDE_DIR "" CACHE PATH "Folder that holds cuda.h and cudaTypedefs.h (12.8 or newer)")
 
 # An installed toolkit, else the packages of the Python that builds: nvidia-cuda-runtime has the
 # headers, nvidia-cuda-nvcc with nvidia-nvvm and nvidia-cuda-crt the compiler. They unpack into one
@@ -20,16 +20,11 @@ print(*(f'{place}/cu13' for place in (spec.submodule_search_locations if spec el
 endif()
 set(dlpack_bridge_cuda_toolkits $ENV{CUDA_HOME} $ENV{CUDA_PATH} /usr/local/cuda /opt/cuda
                                 ${dlpack_bridge_cuda_packages})
-if(DLPACK_BRIDGE_CUDA_INCLUDE_DIR)
-  list(PREPEND dlpack_bridge_cuda_toolkits ${DLPACK_BRIDGE_CUDA_INCLUDE_DIR}/..)
-endif()
-
-find_path(dlpack_bridge_cuda_include cudaTypedefs.h NO_CACHE
-  HINTS ${DLPACK_BRIDGE_CUDA_INCLUDE_DIR} ${dlpack_bridge_cuda_toolkits} PATH_SUFFIXES include)
+include(cmake/cuda_headers.cmake)
 if(NOT dlpack_bridge_cuda_include)
-  message(STATUS "No cudaTypedefs.h: the CUDA backend is left out")
   return()
 endif()
+list(PREPEND dlpack_bridge_cuda_toolkits ${dlpack_bridge_cuda_include}/..)  # its compiler first
 
 dlpack_bridge_component(cuda
                         HEADERS ${dlpack_bridge_cuda_headers} SOURCES ${dlpack_bridge_cuda_sources})
