@@ -240,7 +240,10 @@ def run_suites(has_catch2: bool, wanted: Wanted) -> list[run_tests.Suite]:
             run_tests.run_command("GPU, C++", [*ctest, "--output-on-failure"], "--output-junit")
         )
     elif wanted("cpp"):
-        suites.append(run_tests.Suite("GPU, C++", failed=["not run: no Catch2 3; set CATCH2_DIR"]))
+        missing = (
+            "not run: no Catch2 3; `make test-cpp` unpacks one, or set CATCH2_DIR to its prefix"
+        )
+        suites.append(run_tests.Suite("GPU, C++", failed=[missing]))
     if importlib.util.find_spec("pytest") is None:
         print(f"make test-gpu: {sys.executable} has no pytest; pip install pytest", file=sys.stderr)
         suites.append(run_tests.Suite("GPU, Python", failed=["not run: no pytest"]))
