@@ -290,6 +290,7 @@ set(dlpack_bridge_test_stems
 # tests/cpp/cuda/test_<stem>.cpp, one executable each; they run on the fake driver.
 set(dlpack_bridge_cuda_test_stems
     backend
+    captures
     context
     copy
     driver
@@ -299,6 +300,7 @@ set(dlpack_bridge_cuda_test_stems
     fake_driver
     fake_memory
     gather
+    green_contexts
     handshake
     ignored_calls
     mdspan

@@ -58,7 +58,6 @@ std::unique_ptr<memory_block> take_kept(const driver_api& api, block_kind kind, 
 }
 
 CUresult make(const driver_api& api, memory_block& block) noexcept {
-  const relaxed_capture relaxed(api);
   if (block.kind == block_kind::pinned) {
     return api.cuMemHostAlloc(&block.data, block.bytes,
                               CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP);
@@ -100,9 +99,7 @@ bool free_block(const driver_api& api, memory_block& block) noexcept {
 }  // namespace
 
 bool is_idle(const driver_api& api, const memory_block& block) {
-  if (!block.last_use) return true;
-  const relaxed_capture relaxed(api);
-  return is_done(api, block.last_use.context(), block.last_use.get());
+  return !block.last_use || is_done(api, block.last_use.get());
 }
 
 std::unique_ptr<memory_block> take_block(const driver_api& api, block_kind kind, int device,

@@ -15,6 +15,7 @@ constinit device_record records[most_devices];
 
 // Two threads may both come here; the context is one, and a reference too many does no harm.
 CUcontext retain(const driver_api& api, int device) {
+  const relaxed_capture relaxed(api);
   CUcontext context = nullptr;
   check({device}, api.cuDevicePrimaryCtxRetain, &context, device);
   records[device].context.store(context, std::memory_order_release);
@@ -82,6 +83,15 @@ int device_of(const driver_api& api, CUcontext context) {
   return device;
 }
 
+CUcontext context_here(const driver_api& api, int device) {
+  const CUcontext primary = active_context(api, device);
+  CUcontext current = nullptr;
+  check({device}, api.cuCtxGetCurrent, &current);
+  if (current == nullptr || current == primary) [[likely]]
+    return primary;
+  return device_of(api, current) == device ? current : primary;
+}
+
 void mark_lost(int device) noexcept {
   if (device >= 0 && device < most_devices) {
     records[device].lost.store(true, std::memory_order_relaxed);
@@ -102,7 +112,7 @@ context_guard::~context_guard() {
 
 owner enter_device(device where) {
   const driver_api& api = need_driver();
-  if (!push(api, active_context(api, where.id))) return {};
+  if (!push(api, context_here(api, where.id))) return {};
   return owner(const_cast<driver_api*>(&api),
                [](void* object) noexcept { pop(*static_cast<driver_api*>(object)); });
 }

@@ -20,6 +20,11 @@ CUcontext known_context(const driver_api& api, int device) noexcept;
 /// The device of a context; found without a call when it is one of the primary contexts above.
 int device_of(const driver_api& api, CUcontext context);
 
+/// The context whose default streams the calling thread means when it names a device: what is
+/// current to it, if that is of the device (a green context, or one that a program made), else the
+/// primary one. Null: the device sleeps.
+CUcontext context_here(const driver_api& api, int device);
+
 /// @throws cuda_error CUDA_ERROR_INVALID_DEVICE when the driver has no device of this number
 void check_device(const driver_api& api, int device);
 
@@ -41,13 +46,14 @@ class context_guard {
   const driver_api* pushed_on_ = nullptr;
 };
 
-/// The same for as long as an owner lives, which must be dropped on the thread that made it. Empty
-/// when there is nothing to do, also for a device that sleeps.
+/// Makes a device current for as long as an owner lives, which must be dropped on the thread that
+/// made it. Empty when there is nothing to do: the device sleeps, or a context of it is current.
 /// @throws cuda_error
 owner enter_device(device where);
 
-/// Lets this thread do what a capture of another thread forbids (queries, allocations) while it
-/// lives. The calls must not touch what is captured.
+/// Lets this thread do what a capture, its own or another thread's, forbids while it lives: whatever
+/// makes, frees, copies, asks or waits may end captures that it has nothing to do with. Needed once
+/// around what a user asks for, not around each call. The calls must not touch what is captured.
 class relaxed_capture {
  public:
   explicit relaxed_capture(const driver_api& api) noexcept;

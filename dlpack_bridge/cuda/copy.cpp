@@ -116,6 +116,7 @@ bool copy(const copy_job& job) {
     return false;
   }
   const driver_api& api = need_driver();
+  const relaxed_capture relaxed(api);
   const planned_copy planned = plan_copy(job.shape, job.ndim, job.from, job.to, job.change);
   if (planned.plan.empty) return false;
   const device_side side = device_side_of(api, job);

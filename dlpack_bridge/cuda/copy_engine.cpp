@@ -83,7 +83,6 @@ void enable_peer_access(const driver_api& api, int from, int to, const device_pa
   int possible = 0;
   check({to}, api.cuDeviceCanAccessPeer, &possible, to, from);
   if (possible == 0) return;
-  const relaxed_capture relaxed(api);
   const context_guard current(api, devices.to);
   // Somebody else may have enabled it; and without it copies are staged, which is slow but right.
   static_cast<void>(api.cuCtxEnablePeerAccess(devices.from, 0));

@@ -26,7 +26,7 @@ void event::reset() noexcept {
   const CUevent dying = native(std::exchange(handle_, nullptr));
   const driver_api* api = driver();
   if (dying == nullptr || api == nullptr) return;
-  destroy_event(*api, known_context(*api, where_.id), dying);
+  destroy_event(*api, where_.id, dying);
 }
 
 void event::record(const stream_ref& stream) {
@@ -41,13 +41,14 @@ void event::order_before(const stream_ref& consumer) const {
 
 bool event::is_done() const {
   const driver_api& api = need_driver();
-  return cuda::is_done(api, known_context(api, where_.id), native(handle_));
+  const relaxed_capture relaxed(api);
+  return cuda::is_done(api, native(handle_));
 }
 
 void event::wait() const {
   const driver_api& api = need_driver();
-  const context_guard current(api, known_context(api, where_.id));
-  check({where_.id}, api.cuEventSynchronize, native(handle_));
+  const relaxed_capture relaxed(api);
+  wait_until_done(api, where_.id, native(handle_));
 }
 
 }  // namespace dlpack_bridge::cuda

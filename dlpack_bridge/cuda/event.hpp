@@ -28,7 +28,7 @@ class event {
   // Precondition of the following: there is an event.
 
   /// Marks the work that is on `stream` now; replaces an earlier mark. The stream must be of the
-  /// event's device. Does not synchronise.
+  /// primary context of the event's device, not of a green one. Does not synchronise.
   /// @throws cuda_error
   void record(const stream_ref& stream);
 

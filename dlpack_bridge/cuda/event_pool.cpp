@@ -41,26 +41,29 @@ void make_wait(const driver_api& api, const placed_stream& stream, CUevent event
   check({stream.device, stream.handle}, api.cuStreamWaitEvent, stream.handle, event, 0U);
 }
 
-bool is_done(const driver_api& api, CUcontext context, CUevent event) {
-  const context_guard current(api, context);
+bool is_done(const driver_api& api, CUevent event) {
   const CUresult asked = api.cuEventQuery(event);
   if (asked == CUDA_ERROR_NOT_READY) return false;
   if (asked != CUDA_SUCCESS) throw_driver_error(asked, api.cuEventQuery.name, {});
   return true;
 }
 
-void destroy_event(const driver_api& api, CUcontext context, CUevent event) noexcept {
+void wait_until_done(const driver_api& api, int device, CUevent event) {
+  const context_guard current(api, active_context(api, device));
+  check({device}, api.cuEventSynchronize, event);
+}
+
+void destroy_event(const driver_api& api, int device, CUevent event) noexcept {
   try {
-    const context_guard current(api, context);
+    const context_guard current(api, active_context(api, device));
     static_cast<void>(api.cuEventDestroy(event));
   } catch (const std::exception&) {  // the context has ended, and its events with it
   }
 }
 
 pooled_event::pooled_event(const driver_api& api, const placed_stream& stream)
-    : context_(stream.context) {
-  if (stream.context == active_context(api, stream.device)) {
-    pool_ = stream.device;
+    : device_(stream.device), pooled_(stream.context == active_context(api, stream.device)) {
+  if (pooled_) {
     event_pool& pool = pool_of(stream.device);
     const std::lock_guard lock(pool.mutex);
     if (!pool.free.empty()) {
@@ -75,15 +78,15 @@ pooled_event::pooled_event(const driver_api& api, const placed_stream& stream)
 pooled_event pooled_event::dedicated(const driver_api& api, const placed_stream& stream) {
   pooled_event made;
   made.event_ = create_event(api, stream.context, stream.device);
-  made.context_ = stream.context;
+  made.device_ = stream.device;
   return made;
 }
 
 pooled_event& pooled_event::operator=(pooled_event&& other) noexcept {
   pooled_event taken(std::move(other));
   std::swap(event_, taken.event_);
-  std::swap(context_, taken.context_);
-  std::swap(pool_, taken.pool_);
+  std::swap(device_, taken.device_);
+  std::swap(pooled_, taken.pooled_);
   return *this;
 }
 
@@ -91,8 +94,8 @@ void pooled_event::reset() noexcept {
   const CUevent event = std::exchange(event_, nullptr);
   const driver_api* api = driver();
   if (event == nullptr || api == nullptr) return;
-  if (pool_ >= 0) {
-    event_pool& pool = pool_of(pool_);
+  if (pooled_) {
+    event_pool& pool = pool_of(device_);
     try {
       const std::lock_guard lock(pool.mutex);
       pool.free.push_back(event);
@@ -100,7 +103,7 @@ void pooled_event::reset() noexcept {
     } catch (const std::bad_alloc&) {  // the pool does without it
     }
   }
-  destroy_event(*api, context_, event);
+  destroy_event(*api, device_, event);
 }
 
 }  // namespace dlpack_bridge::cuda

@@ -31,8 +31,8 @@ void order_after(device consumer_device, stream_handle consumer, device producer
   const driver_api& api = need_driver();
   const placed_stream from = place(api, producer_device.id, producer);
   if (from.context == nullptr) return;
-  const context_guard current(api, from.context);
   const placed_stream to = place(api, consumer_device.id, consumer);
+  const context_guard current(api, from.context);
   if (to == from) return;
   const stream_state state = state_of(api, from, producer);
   check_captures(state_of(api, to, consumer), state);

@@ -13,10 +13,14 @@ namespace dlpack_bridge::cuda {
 struct stream_of_thread {
   stream_handle stream;
   int device = -1;
-  std::uint64_t thread = 0;  ///< see `this_thread_number`; 0 for other streams
+  std::uint64_t thread = 0;     ///< see `this_thread_number`; 0 for other streams
+  CUcontext context = nullptr;  ///< of a default stream that is not of the primary context
 
   /// The stream as the calling thread means it.
-  static stream_of_thread here(stream_handle stream, int device) noexcept {
+  /// @throws cuda_error
+  static stream_of_thread here(const driver_api& api, stream_handle stream, int device);
+  /// The stream as the home of memory: a default stream is of the primary context.
+  static stream_of_thread as_home(stream_handle stream, int device) noexcept {
     return {stream, device, stream.per_thread() ? this_thread_number() : 0};
   }
   friend bool operator==(const stream_of_thread&, const stream_of_thread&) = default;

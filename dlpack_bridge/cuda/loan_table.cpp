@@ -3,12 +3,24 @@
 #include <algorithm>
 #include <utility>
 
+#include <dlpack_bridge/cuda/context.hpp>
 #include <dlpack_bridge/cuda/immortal.hpp>
 
 namespace dlpack_bridge::cuda {
 
+stream_of_thread stream_of_thread::here(const driver_api& api, stream_handle stream, int device) {
+  stream_of_thread named = as_home(stream, device);
+  if (is_default_stream(stream)) {
+    const CUcontext context = context_here(api, device);
+    if (context != active_context(api, device)) named.context = context;
+  }
+  return named;
+}
+
 loan_record* loan_table::enter(owner& memory, loan& terms) {
   const bool has_user = terms.user.known() && !terms.user.no_sync();
+  stream_of_thread user;
+  if (has_user) user = stream_of_thread::here(need_driver(), terms.user, terms.where.id);
   const auto begin = reinterpret_cast<std::uintptr_t>(terms.begin);
   const auto bytes = static_cast<std::uintptr_t>(std::max<std::int64_t>(terms.nbytes, 1));
   const std::lock_guard lock(mutex_);
@@ -22,10 +34,10 @@ loan_record* loan_table::enter(owner& memory, loan& terms) {
   record.position = living_.size();
   living_.push_back({begin, begin + bytes, &record});
   if (has_user) {
-    record.readers.back().stream = stream_of_thread::here(terms.user, terms.where.id);
+    record.readers.back().stream = user;
     record.readers.back().stream_object = std::move(terms.user_object);
   }
-  record.home = stream_of_thread::here(terms.home, terms.where.id);
+  record.home = stream_of_thread::as_home(terms.home, terms.where.id);
   record.where = terms.where;
   record.listener = terms.listener;
   record.memory = std::move(memory);

@@ -15,6 +15,7 @@ class loan_table {
  public:
   /// Takes a loan in. Nothing was moved from after a throw.
   /// @throws std::bad_alloc
+  /// @throws cuda_error
   loan_record* enter(owner& memory, loan& terms);
 
   /// The loan's owner was dropped: no reader is added any more.

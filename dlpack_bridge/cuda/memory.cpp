@@ -48,11 +48,12 @@ outcome outcome_of(CUresult result, int device) noexcept {
 /// Lets the memory go in the order of its home stream.
 outcome release(const driver_api& api, device_memory& memory) noexcept {
   try {
-    const placed_stream home = place(api, memory.where.id, memory.home);
+    const placed_stream home = place_again(api, memory.where.id, memory.home, nullptr);
     if (home.context == nullptr) return outcome::lost;
     if (!may_use_streams()) return outcome::later;
     const context_guard current(api, home.context);
     if (captures(api, home, memory.home)) return outcome::later;
+    const relaxed_capture relaxed(api);
     if (!memory.block) {
       return outcome_of(api.cuMemFreeAsync(memory.base, home.handle), memory.where.id);
     }
@@ -121,9 +122,12 @@ void drop_block(void* object) noexcept {
 // ---- allocation ---------------------------------------------------------------------------------
 
 /// Whether memory can be at home on a stream: it has to be there, and be the same, at the release.
+/// A default stream is another one whenever another context is current.
 bool can_be_home(const driver_api& api, device where, stream_handle stream) {
   if (!stream.known() || stream.no_sync() || stream.per_thread()) return false;
-  return place(api, where.id, stream).device == where.id;
+  const placed_stream at = place(api, where.id, stream);
+  if (is_default_stream(stream)) return at.context == active_context(api, where.id);
+  return at.device == where.id;
 }
 
 bool captures(const driver_api& api, device where, stream_handle stream) {
@@ -133,7 +137,6 @@ bool captures(const driver_api& api, device where, stream_handle stream) {
 
 void take_from_pool(const driver_api& api, device_memory& memory, CUmemoryPool pool,
                     const placed_stream& home, std::size_t bytes) {
-  const relaxed_capture relaxed(api);
   allocate_or_throw(memory.where.id, bytes, api.cuMemAllocFromPoolAsync.name, [&] {
     return api.cuMemAllocFromPoolAsync(&memory.base, bytes, pool, home.handle);
   });
@@ -202,6 +205,7 @@ backend_memory allocate_block(const driver_api& api, block_kind kind, std::size_
 backend_memory allocate(std::int64_t nbytes, std::int64_t alignment, device where,
                         stream_handle stream) {
   const driver_api& api = need_driver();
+  const relaxed_capture relaxed(api);
   check_device(api, where.id);
   const auto aligned = std::max(static_cast<std::size_t>(alignment), driver_alignment);
   const auto bytes =

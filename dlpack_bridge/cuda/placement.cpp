@@ -21,8 +21,13 @@ std::uint64_t this_thread_number() noexcept {
 }
 
 placed_stream place(const driver_api& api, int device, stream_handle stream) {
+  const bool is_default = is_default_stream(stream);
+  return place_again(api, device, stream, is_default ? context_here(api, device) : nullptr);
+}
+
+placed_stream place_again(const driver_api& api, int device, stream_handle stream, CUcontext home) {
   const CUstream handle = native(stream);
-  const CUcontext context = active_context(api, device);
+  const CUcontext context = home != nullptr ? home : active_context(api, device);
   if (is_default_stream(stream)) return {handle, context, device};
   const context_guard current(api, context);
   CUcontext own = nullptr;

@@ -38,9 +38,10 @@ owner lend(owner memory, loan terms) {
 }
 
 bool record_use(device where, const void* address, stream_handle stream, owner keep) {
-  if (driver() == nullptr) return false;
+  const driver_api* api = driver();
+  if (api == nullptr) return false;
   const auto shared = keep ? std::make_shared<owner>(std::move(keep)) : nullptr;
-  return loans().add_reader(address, stream_of_thread::here(stream, where.id), shared);
+  return loans().add_reader(address, stream_of_thread::here(*api, stream, where.id), shared);
 }
 
 bool record_use(const tensor_view& array, const stream_ref& stream, owner keep) {

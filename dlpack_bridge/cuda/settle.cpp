@@ -43,7 +43,8 @@ bool is_foreign(const stream_of_thread& s) noexcept {
 // The per-thread stream of another thread cannot be named here. The legacy stream stands for it: it
 // is ordered with every blocking stream of the device, and per-thread streams are that.
 placed_stream reach(const driver_api& api, const stream_of_thread& s) {
-  return place(api, s.device, is_foreign(s) ? stream_handle::from_native(nullptr) : s.stream);
+  const stream_handle stream = is_foreign(s) ? stream_handle::from_native(nullptr) : s.stream;
+  return place_again(api, s.device, stream, s.context);
 }
 
 bool captures(const driver_api& api, const placed_stream& stream, stream_handle handle) {
@@ -68,7 +69,7 @@ verdict ask(const driver_api& api, reader& r) {
   // A capture of this or another thread forbids queries, though ours is about no captured work.
   const relaxed_capture relaxed(api);
   try {
-    return is_done(api, r.done.context(), r.done.get()) ? verdict::due : verdict::waiting;
+    return is_done(api, r.done.get()) ? verdict::due : verdict::waiting;
   } catch (const cuda_error& e) {
     // The stream began to capture between the look and the record: the mark belongs to the graph.
     if (e.code() == CUDA_ERROR_CAPTURED_EVENT) r.done.discard();
@@ -154,8 +155,7 @@ bool wait_for_readers(loan_record& record) noexcept {
   for (reader& r : record.readers) {
     if (r.finished || !r.done) continue;
     try {
-      const context_guard current(*api, r.done.context());
-      check({r.stream.device}, api->cuEventSynchronize, r.done.get());
+      wait_until_done(*api, r.done.device(), r.done.get());
       r.finished = true;
     } catch (const cuda_error&) {
       return false;

@@ -25,9 +25,7 @@ returned_chunks& returned() {
 }
 
 void wait_for(const driver_api& api, memory_block& block) {
-  const context_guard current(api, block.last_use.context());
-  const relaxed_capture relaxed(api);
-  check({block.device}, api.cuEventSynchronize, block.last_use.get());
+  wait_until_done(api, block.last_use.device(), block.last_use.get());
   block.last_use.reset();
 }
 

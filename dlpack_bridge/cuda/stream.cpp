@@ -11,6 +11,7 @@ namespace dlpack_bridge::cuda {
 stream::stream(device where) : where_(kDLCUDA, where.id) {
   const driver_api& api = need_driver();
   const context_guard current(api, primary_context(api, where.id));
+  const relaxed_capture relaxed(api);
   CUstream made = nullptr;
   check({where.id}, api.cuStreamCreateWithPriority, &made,
         static_cast<unsigned>(CU_STREAM_NON_BLOCKING), 0);
@@ -30,6 +31,7 @@ void stream::reset() noexcept {
   if (dying == nullptr || api == nullptr) return;
   try {
     const context_guard current(*api, known_context(*api, where_.id));
+    const relaxed_capture relaxed(*api);
     static_cast<void>(api->cuStreamDestroy(dying));
   } catch (const cuda_error&) {  // the context has ended, and its streams with it
   }

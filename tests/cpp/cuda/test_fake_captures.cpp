@@ -2,6 +2,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <catch2/generators/catch_generators_range.hpp>
 
 #include "fake_cuda/two_devices.hpp"
 
@@ -265,7 +266,7 @@ TEST_CASE("a capture on one device is nothing to who waits for another", "[fake]
 TEST_CASE("unsafe calls are forbidden by the modes of capture and thread", "[fake]") {
   two_devices d;
   const CUevent e = d.event();
-  const CUstream other = d.stream();
+  const CUstream other = d.stream(), home = d.stream();
   struct row {
     CUstreamCaptureMode capture, thread;
     bool other_thread, allowed;
@@ -279,7 +280,14 @@ TEST_CASE("unsafe calls are forbidden by the modes of capture and thread", "[fak
       row{thread_local_mode, relaxed, false, true}, row{relaxed, global, false, true},
       row{relaxed, global, true, true});
   CAPTURE(static_cast<int>(r.capture), static_cast<int>(r.thread), r.other_thread);
-  const int call = GENERATE(0, 1, 2, 3, 4, 5);
+  const int call = GENERATE(range(0, 13));
+  CUdeviceptr pooled = 0;
+  CHECK(cuMemAllocAsync(&pooled, 8, home) == CUDA_SUCCESS);
+  const char image = 0;
+  CUlibrary library = nullptr;
+  CUkernel kernel = nullptr;
+  cuLibraryLoadData(&library, &image, nullptr, nullptr, 0, nullptr, nullptr, 0);
+  cuLibraryGetKernel(&kernel, library, "dlpack_bridge_gather");
   const CUstream s = capturing(d.stream(), r.capture);
   const auto unsafe = [&] {
     CUstreamCaptureMode mode = r.thread;
@@ -287,6 +295,8 @@ TEST_CASE("unsafe calls are forbidden by the modes of capture and thread", "[fak
     CHECK(mode == global);
     CUdeviceptr memory = 0;
     void* pinned = nullptr;
+    CUstream made = nullptr;
+    CUfunction function = nullptr;
     CUresult result = CUDA_ERROR_UNKNOWN;
     switch (call) {
       case 0: result = cuEventQuery(e); break;
@@ -295,6 +305,13 @@ TEST_CASE("unsafe calls are forbidden by the modes of capture and thread", "[fak
       case 3: result = cuMemAlloc(&memory, 8); break;
       case 4: result = cuMemHostAlloc(&pinned, 8, 0); break;
       case 5: result = cuMemAllocManaged(&memory, 8, CU_MEM_ATTACH_GLOBAL); break;
+      case 6: result = cuMemAllocAsync(&memory, 8, other); break;
+      case 7: result = cuMemFreeAsync(pooled, home); break;
+      case 8: result = cuMemcpyAsync(pooled, pooled, 8, other); break;
+      case 9: result = cuStreamCreateWithPriority(&made, CU_STREAM_NON_BLOCKING, 0); break;
+      case 10: result = cuStreamDestroy(other); break;
+      case 11: result = cuKernelGetFunction(&function, kernel); break;
+      case 12: result = cuCtxEnablePeerAccess(d.contexts[1], 0); break;
     }
     CHECK(result == (r.allowed ? CUDA_SUCCESS : CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED));
     CHECK(cuThreadExchangeStreamCaptureMode(&mode) == CUDA_SUCCESS);
@@ -306,21 +323,31 @@ TEST_CASE("unsafe calls are forbidden by the modes of capture and thread", "[fak
         (r.allowed ? CU_STREAM_CAPTURE_STATUS_ACTIVE : CU_STREAM_CAPTURE_STATUS_INVALIDATED));
 }
 
-TEST_CASE("the order of work, and stream-ordered memory, are safe beside a capture", "[fake]") {
+TEST_CASE("work and its order are safe beside a capture", "[fake]") {
   two_devices d;
-  const CUstream s = capturing(d.stream()), a = d.stream(), b = d.stream();
+  const CUstream a = d.stream(), b = d.stream(), s = capturing(d.stream());
+  CHECK(write(a, d.bytes.data(), 8) == CUDA_SUCCESS);
   d.order(b, a);
-  CUdeviceptr memory = 0;
-  CHECK(cuMemAllocAsync(&memory, 8, a) == CUDA_SUCCESS);
-  CHECK(cuMemFreeAsync(memory, a) == CUDA_SUCCESS);
   CHECK(end(s) == CUDA_SUCCESS);
+}
+
+TEST_CASE("a context that sleeps is not woken beside a capture", "[fake]") {
+  two_devices d;
+  const CUstream s = capturing(d.stream());
+  CUcontext context = nullptr;
+  CHECK(cuDevicePrimaryCtxRetain(&context, 1) == CUDA_SUCCESS);  // awake already
+  cuDevicePrimaryCtxRelease(1);
+  cuDevicePrimaryCtxRelease(1);
+  CHECK(cuDevicePrimaryCtxRetain(&context, 1) == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+  CHECK(end(s) == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
 }
 
 TEST_CASE("memory that a capture allocates belongs to its graph", "[fake]") {
   two_devices d;
-  const CUstream outside = d.stream(), s = capturing(d.stream());
+  const CUstream outside = d.stream();
   CUdeviceptr inner = 0, outer = 0;
   cuMemAllocAsync(&outer, 8, outside);
+  const CUstream s = capturing(d.stream());
   CHECK(cuMemAllocAsync(&inner, 8, s) == CUDA_SUCCESS);
   CHECK(cuMemFreeAsync(outer, s) == CUDA_ERROR_INVALID_VALUE);
   CHECK(cuMemFreeAsync(inner, outside) == CUDA_ERROR_INVALID_VALUE);

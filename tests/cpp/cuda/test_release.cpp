@@ -794,13 +794,14 @@ TEST_CASE("memory that could not be lent has been released", "[release]") {
   const fake_world world;
   block memory;
   producer from(memory, make_stream());
+  const CUstream reader = make_stream();
   std::vector<owner> all;
   bool failed = false;
   all.reserve(100000);
   while (!failed && all.size() < all.capacity()) {
     const allocations::failure injected(0);
     try {
-      all.push_back(from.lend(legacy));
+      all.push_back(from.lend(reader));
     } catch (const std::bad_alloc&) {
       failed = true;
     }

@@ -167,6 +167,36 @@ TEST_CASE_METHOD(rule, "A query on another thread ends a global capture, unless 
   driver.cuEventDestroy(mark);
 }
 
+TEST_CASE_METHOD(rule, "What a thread does beside a capture ends none while it is relaxed") {
+  const bool exchanged = GENERATE(true, false);
+  const int call = GENERATE(range(0, 4));
+  constexpr const char* names[] = {"cuStreamCreate", "cuMemAllocAsync", "cuMemFreeAsync",
+                                   "cuMemcpyAsync"};
+  stream captures(kind::non_blocking), other(kind::non_blocking);
+  CUdeviceptr memory = 0, more = 0;
+  CUstream made = nullptr;
+  MUST(driver.cuMemAllocAsync(&memory, 64, native(other)));
+  begin(captures, thread_local_mode);
+  CUstreamCaptureMode how = CU_STREAM_CAPTURE_MODE_RELAXED;
+  if (exchanged) MUST(driver.cuThreadExchangeStreamCaptureMode(&how));
+  int code = 0;
+  switch (call) {
+    case 0: code = driver.cuStreamCreate(&made, CU_STREAM_NON_BLOCKING); break;
+    case 1: code = driver.cuMemAllocAsync(&more, 64, native(other)); break;
+    case 2: code = driver.cuMemFreeAsync(memory, native(other)); break;
+    case 3: code = driver.cuMemcpyAsync(memory, memory + 32, 32, native(other)); break;
+  }
+  if (exchanged) MUST(driver.cuThreadExchangeStreamCaptureMode(&how));
+  const int ended = end(captures);
+  if (exchanged) {
+    CHECK(code == 0);
+    CHECK(ended == 0);
+  } else {  // the documentation does not list what is unsafe
+    note(std::string(names[call]) + " beside a thread-local capture of its thread",
+         std::string(lab_error_name(code)) + "; the capture ended with " + lab_error_name(ended));
+  }
+}
+
 TEST_CASE_METHOD(rule,
                  "What a wait on the whole device does to a capture of another thread is noted") {
   const int how = GENERATE(global, thread_local_mode, relaxed);

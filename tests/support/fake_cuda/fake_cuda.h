@@ -39,7 +39,8 @@ typedef struct {
 } fake_cuda_access;
 
 /* A kernel on a stream of a device (1 legacy, 2 per-thread of the calling thread, or a handle) that
- * touches these ranges. The caller changes the bytes itself, before or after. */
+ * touches these ranges. Default streams are those of the current context, if it is of the device,
+ * else of the primary one. The caller changes the bytes itself, before or after. */
 CUresult fake_cuda_work(int device, CUstream stream, const fake_cuda_access* accesses, int count);
 
 /* The host reads or writes a range now: a race with device work that the host has not waited for. */
@@ -49,10 +50,14 @@ void fake_cuda_host_access(const void* data, size_t bytes, int writes);
  * stream it hands it out on. A race with every use that is not ordered before. */
 CUresult fake_cuda_reuse(int device, CUstream stream, void* data, size_t bytes);
 
-/* A stream that some framework made on a device (flags of cuStreamCreate). No context need be
- * current; no call is counted. The framework's context is active from then on, as it is after
+/* A stream that some framework made on a device (flags of cuStreamCreate), in the current context if
+ * that is of the device, else in the primary one. No call is counted. The framework's context is active from then on, as it is after
  * fake_cuda_work. NULL without the device. cuStreamDestroy destroys it. */
 CUstream fake_cuda_stream(int device, unsigned flags);
+
+/* A green context of a device, with default streams of its own, as cuCtxFromGreenCtx gives it. It
+ * lives to the next reset. That two threads have it current at once is a finding. */
+CUcontext fake_cuda_green_context(int device);
 
 /* Memory of the test (of NumPy, of malloc) stands for a framework's device memory until it is
  * disowned. Without this, addresses that the driver did not hand out are pageable host memory to
@@ -65,8 +70,8 @@ void fake_cuda_disown(const void* data);
 void fake_cuda_run(int device);
 /* From now on work has always run as soon as somebody asks. */
 void fake_cuda_set_idle(int always_idle);
-/* While on, a call that blocks the host (see fake_cuda_host_waits) does not return: it takes some
- * time, as on a device. For at most ten seconds. */
+/* While on, a call that blocks the host (see fake_cuda_host_waits) or loads a kernel does not return:
+ * it takes some time, as on a device. For at most ten seconds. */
 void fake_cuda_hold(int on);
 /* How many threads are inside such a call. */
 int fake_cuda_held(void);

@@ -21,6 +21,21 @@ context& need_device(frame& f, CUdevice device) {
 
 CUcontext handle_of(context* c) { return reinterpret_cast<CUcontext>(c); }
 
+// A green context can be current to one thread at a time, and nothing synchronises its use.
+void hold(frame& f, context& c) {
+  if (!c.green) return;
+  if (c.held > 0 && c.holder != f.me.id) {
+    report(f.w, std::string(f.function) + ": the green context is current to another thread");
+    return;
+  }
+  c.holder = f.me.id;
+  ++c.held;
+}
+
+void let_go(const frame& f, context& c) {
+  if (c.green && c.held > 0 && c.holder == f.me.id) --c.held;
+}
+
 int attribute_of(CUdevice_attribute attribute) {
   switch (attribute) {
     case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: return 132;
@@ -113,6 +128,7 @@ FAKE_CUDA_API cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice device) {
   return call<"cuDevicePrimaryCtxRetain">(reach::driver(), [&](frame& f) {
     need(context != nullptr);
     auto& primary = need_device(f, device);
+    if (primary.retained == 0) forbid_unsafe(f);
     ++primary.retained;
     *context = handle_of(&primary);
     return CUDA_SUCCESS;
@@ -139,7 +155,9 @@ FAKE_CUDA_API cuDevicePrimaryCtxGetState(CUdevice device, unsigned* flags, int* 
 
 FAKE_CUDA_API cuCtxPushCurrent(CUcontext context) {
   return call<"cuCtxPushCurrent">(reach::driver(), [&](frame& f) {
-    f.me.contexts.push_back(&need_context_record(f, context));
+    auto& pushed = need_context_record(f, context);
+    hold(f, pushed);
+    f.me.contexts.push_back(&pushed);
     return CUDA_SUCCESS;
   });
 }
@@ -148,6 +166,7 @@ FAKE_CUDA_API cuCtxPopCurrent(CUcontext* context) {
   return call<"cuCtxPopCurrent">(reach::driver(), [&](frame& f) {
     if (f.me.contexts.empty()) return CUDA_ERROR_INVALID_CONTEXT;
     if (context != nullptr) *context = handle_of(f.me.contexts.back());
+    let_go(f, *f.me.contexts.back());
     f.me.contexts.pop_back();
     return CUDA_SUCCESS;
   });
@@ -165,8 +184,14 @@ FAKE_CUDA_API cuCtxGetCurrent(CUcontext* context) {
 FAKE_CUDA_API cuCtxSetCurrent(CUcontext context) {
   return call<"cuCtxSetCurrent">(reach::driver(), [&](frame& f) {
     auto* wanted = context == nullptr ? nullptr : &need_context_record(f, context);
-    if (!f.me.contexts.empty()) f.me.contexts.pop_back();
-    if (wanted != nullptr) f.me.contexts.push_back(wanted);
+    if (!f.me.contexts.empty()) {
+      let_go(f, *f.me.contexts.back());
+      f.me.contexts.pop_back();
+    }
+    if (wanted != nullptr) {
+      hold(f, *wanted);
+      f.me.contexts.push_back(wanted);
+    }
     return CUDA_SUCCESS;
   });
 }
@@ -198,6 +223,7 @@ FAKE_CUDA_API cuCtxEnablePeerAccess(CUcontext peer, unsigned flags) {
     auto& current = need_context(f);
     auto& other = need_context_record(f, peer);
     need(flags == 0);
+    forbid_unsafe(f);
     if (&current == &other) return CUDA_ERROR_INVALID_DEVICE;
     if (!f.w.peers) return CUDA_ERROR_PEER_ACCESS_UNSUPPORTED;
     if (std::ranges::count(current.peers, &other) != 0) {

@@ -63,6 +63,7 @@ void copy_bytes(const place& to, const place& from, const box& b) {
 // themselves nothing is staged: the device may be at it after the return.
 CUresult put_copy(frame& f, stream& s, const place& to, const place& from, const box& b) {
   if (b.empty()) return CUDA_SUCCESS;
+  if (s.capturing == nullptr) forbid_unsafe(f);
   std::vector<touched> ranges;
   list_ranges(from, b, false, ranges);
   list_ranges(to, b, true, ranges);

@@ -100,6 +100,8 @@ FAKE_CUDA_API cuKernelGetFunction(CUfunction* out, CUkernel handle) {
     need(out != nullptr);
     const kernel k = need_record(f, f.w.kernels, handle);
     context& current = need_context(f);
+    forbid_unsafe(f);
+    take_time(f);  // this is where code is loaded
     kernel& function = f.w.kernels.make();
     function.from = k.from;
     function.name = k.name;

@@ -35,7 +35,10 @@ void let_in(frame& f, memory_pool& pool, int device) {
 
 // In a capture memory belongs to the graph and nothing runs.
 block& allocate_from(frame& f, stream& s, memory_pool& pool, std::size_t bytes) {
-  if (!goes_into_graph(f, s)) return allocate_on(f, s, pool, bytes);
+  if (!goes_into_graph(f, s)) {
+    forbid_unsafe(f);
+    return allocate_on(f, s, pool, bytes);
+  }
   block& b = allocate(f, *s.home, block_kind::pooled, bytes);
   b.graph = s.capturing->id;
   capture_work(s);
@@ -122,8 +125,12 @@ FAKE_CUDA_API cuMemFreeAsync(CUdeviceptr where, CUstream handle) {
     block& b = need_block_to_free(f, where);
     const bool captures = goes_into_graph(f, s);
     need(b.kind == block_kind::pooled && b.graph == (captures ? s.capturing->id : 0));
-    if (captures) capture_work(s);
-    else free_on(f, s, b);
+    if (captures) {
+      capture_work(s);
+    } else {
+      forbid_unsafe(f);
+      free_on(f, s, b);
+    }
     return CUDA_SUCCESS;
   });
 }

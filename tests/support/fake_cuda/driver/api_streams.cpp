@@ -10,7 +10,9 @@ namespace {
 
 CUresult create_stream(frame& f, CUstream* out, unsigned flags, int priority) {
   need(out != nullptr && (flags & ~1U) == 0);
-  stream& s = make_stream(f.w, need_context(f), flags);
+  context& current = need_context(f);
+  forbid_unsafe(f);
+  stream& s = make_stream(f.w, current, flags);
   s.priority = priority;
   *out = reinterpret_cast<CUstream>(&s);
   return CUDA_SUCCESS;
@@ -41,6 +43,7 @@ FAKE_CUDA_API cuStreamDestroy(CUstream handle) {
     stream& s = need_stream(f, handle);
     if (f.w.streams.find(handle) == nullptr) return CUDA_ERROR_INVALID_HANDLE;
     need_context(f);
+    if (s.capturing == nullptr) forbid_unsafe(f);
     destroy_stream(f.w, s);
     return CUDA_SUCCESS;
   });
@@ -92,12 +95,16 @@ FAKE_CUDA_API cuStreamGetId(CUstream handle, unsigned long long* id) {
   });
 }
 
-// There are no green contexts here.
+// The older of the two names a green context as if it were any other.
 FAKE_CUDA_API cuStreamGetCtx_v2(CUstream handle, CUcontext* home, CUgreenCtx* green) {
   return call<"cuStreamGetCtx">(reach::on(handle), [&](frame& f) {
     need(home != nullptr);
-    *home = reinterpret_cast<CUcontext>(need_stream(f, handle).home);
-    if (green != nullptr) *green = nullptr;
+    context* own = need_stream(f, handle).home;
+    if (green != nullptr) {
+      *green = own->green ? reinterpret_cast<CUgreenCtx>(own) : nullptr;
+      if (own->green) own = f.w.devices[static_cast<std::size_t>(own->device)].get();
+    }
+    *home = reinterpret_cast<CUcontext>(own);
     return CUDA_SUCCESS;
   });
 }

@@ -16,7 +16,10 @@ bool goes_into_graph(frame& f, stream& s);
 /// The next node of a capturing stream.
 void capture_work(stream& s);
 
-/// Before a call that the thread's capture mode may forbid, wherever it works.
+/// Before a call that the thread's capture mode may forbid, wherever it works. Which calls these are
+/// the documentation leaves open ("potentially unsafe"): here everything that makes or ends
+/// something on a device (contexts, streams, memory, loaded kernels), that copies beside the
+/// capture, or that asks and waits. Not events and their edges, which captures themselves are made of.
 /// @throws call_failed 900
 void forbid_unsafe(frame& f);
 

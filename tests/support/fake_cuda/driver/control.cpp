@@ -17,8 +17,8 @@ using namespace fake_cuda;
 
 namespace {
 
-// A framework at work: its context is active, whatever is current to the thread.
-context& framework_on(frame& f, int device) {
+// The context of a framework that is at work on a device, active from then on.
+context& primary_of_framework(frame& f, int device) {
   const bool exists = device >= 0 && static_cast<std::size_t>(device) < f.w.devices.size();
   if (!exists) throw call_failed{CUDA_ERROR_INVALID_DEVICE};
   f.w.initialised = true;
@@ -27,12 +27,19 @@ context& framework_on(frame& f, int device) {
   return home;
 }
 
+// A framework at work: in what is current to the thread, or else in the primary context.
+context& framework_on(frame& f, int device) {
+  context& primary = primary_of_framework(f, device);
+  context* const current = f.me.contexts.empty() ? nullptr : f.me.contexts.back();
+  return current != nullptr && current->device == device ? *current : primary;
+}
+
 stream& stream_of_framework(frame& f, int device, CUstream handle) {
   context& home = framework_on(f, device);
   if (handle == CU_STREAM_LEGACY) return legacy_stream(f, home);
   if (handle == CU_STREAM_PER_THREAD) return per_thread_stream(f, home);
   stream& s = need_stream(f, handle);
-  if (s.home == &home) return s;
+  if (s.home->device == device) return s;
   report(f.w, std::string(f.function) + " was given a stream of another device");
   throw call_failed{CUDA_ERROR_INVALID_HANDLE};
 }
@@ -127,9 +134,23 @@ FAKE_CUDA_CONTROL CUstream fake_cuda_stream(int device, unsigned flags) {
   return made;
 }
 
+FAKE_CUDA_CONTROL CUcontext fake_cuda_green_context(int device) {
+  CUcontext made = nullptr;
+  control(__func__, [&](frame& f) {
+    primary_of_framework(f, device);
+    context& green = *f.w.greens.emplace_back(std::make_unique<context>());
+    green.device = device;
+    green.retained = 1;
+    green.green = true;
+    made = reinterpret_cast<CUcontext>(&green);
+    return CUDA_SUCCESS;
+  });
+  return made;
+}
+
 FAKE_CUDA_CONTROL CUresult fake_cuda_adopt(int device, const void* data, size_t bytes) {
   return control(__func__, [&](frame& f) {
-    context& home = framework_on(f, device);
+    context& home = primary_of_framework(f, device);
     enroll(f, home, block_kind::adopted, reinterpret_cast<address>(data), bytes);
     return CUDA_SUCCESS;
   });
@@ -144,20 +165,20 @@ FAKE_CUDA_CONTROL void fake_cuda_disown(const void* data) {
 
 FAKE_CUDA_CONTROL void fake_cuda_run(int device) {
   frame f(__func__);
-  for (const auto& c : f.w.devices) {
-    if (c->device != device) continue;
+  each_context(f.w, [&](const context& c) {
+    if (c.device != device) return;
     // What a stream knows of other devices' work has not run by this.
     const auto own = [&](const stream& s) { f.w.ran.set(s.line, s.issued); };
-    if (c->legacy.alive) own(c->legacy);
-    for (const stream* s : c->streams) own(*s);
-    for (const auto& [thread, s] : c->per_thread) own(*s);
+    if (c.legacy.alive) own(c.legacy);
+    for (const stream* s : c.streams) own(*s);
+    for (const auto& [thread, s] : c.per_thread) own(*s);
     for (std::size_t i = 1; i < f.w.lines.size(); ++i) {
       const auto line = static_cast<timeline>(i);
-      if (f.w.lines[i].device == device && c->retired[line] > f.w.ran[line]) {
-        f.w.ran.set(line, c->retired[line]);
+      if (f.w.lines[i].device == device && c.retired[line] > f.w.ran[line]) {
+        f.w.ran.set(line, c.retired[line]);
       }
     }
-  }
+  });
 }
 
 FAKE_CUDA_CONTROL void fake_cuda_set_idle(int always_idle) {

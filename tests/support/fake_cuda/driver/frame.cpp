@@ -40,7 +40,7 @@ stream& make_default_stream(world& w, stream& s, context& home, stream_kind kind
   s.alive = true;
   s.id = ++w.last_id;
   s.line = static_cast<timeline>(w.lines.size());
-  w.lines.push_back({home.device, kind, s.id});
+  w.lines.push_back({home.device, kind, s.id, home.green});
   return s;
 }
 
@@ -121,17 +121,20 @@ event& need_event(frame& f, CUevent handle) {
 }
 
 context& need_context_record(frame& f, CUcontext handle) {
-  for (const auto& primary : f.w.devices) {
-    const void* address = primary.get();
-    if (address == handle && primary->retained > 0) return *primary;
-  }
+  context* found = nullptr;
+  each_context(f.w, [&](context& c) {
+    const void* address = &c;
+    if (address == handle && c.retained > 0) found = &c;
+  });
+  if (found != nullptr) return *found;
   report(f.w, dead_handle(f, "the context", handle));
   throw call_failed{CUDA_ERROR_INVALID_CONTEXT};
 }
 
 std::string name_of(const world& w, timeline line) {
   const timeline_name& name = w.lines[line];
-  const std::string device = "device " + std::to_string(name.device);
+  const std::string device =
+      (name.green ? "a green context of device " : "device ") + std::to_string(name.device);
   if (name.device < 0) return "the host";
   switch (name.kind) {
     case stream_kind::legacy: return "the legacy stream of " + device;

@@ -202,7 +202,7 @@ void shrink_to_thresholds(world& w) {
 bool reaches(const context& from, const block& b) {
   const bool everywhere = b.kind == block_kind::managed || b.kind == block_kind::host ||
                           b.kind == block_kind::registered;
-  if (everywhere || b.home == &from) return true;
+  if (everywhere || b.device == from.device) return true;
   // Peer access between contexts does not extend to pools.
   if (b.kind != block_kind::pooled) return std::ranges::count(from.peers, b.home) != 0;
   return b.pool != nullptr && std::ranges::count(b.pool->peers, from.device) != 0;

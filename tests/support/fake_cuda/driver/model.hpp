@@ -75,6 +75,9 @@ struct memory_pool {
 struct context {
   int device = 0;
   int retained = 0;  ///< primary contexts; 0: not active
+  bool green = false;
+  std::uint64_t holder = 0;  ///< the thread that has a green context current, ...
+  int held = 0;              ///< ... and how many times
   stream legacy;
   std::vector<stream*> streams;                                 ///< alive, made by calls
   std::map<std::uint64_t, std::unique_ptr<stream>> per_thread;  ///< by host thread

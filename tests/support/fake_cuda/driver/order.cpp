@@ -42,17 +42,20 @@ bool has_run(const world& w, const vector_clock& work) {
 
 void host_learns(world& w, const vector_clock& work) { w.host.join(work); }
 
-void host_waits_for(frame& f, const vector_clock& work) {
+void take_time(frame& f) {
   world& w = f.w;
+  if (f.me.quiet) return;
+  ++w.held;
+  w.let_go.wait_for(f.lock, std::chrono::seconds(10), [&w] { return !w.hold; });
+  --w.held;
+}
+
+void host_waits_for(frame& f, const vector_clock& work) {
   const vector_clock all = work;  // of now, not of when a held call goes on
-  if (!f.me.quiet) {
-    ++w.host_waits;
-    ++w.held;
-    w.let_go.wait_for(f.lock, std::chrono::seconds(10), [&w] { return !w.hold; });
-    --w.held;
-  }
-  host_learns(w, all);
-  shrink_to_thresholds(w);
+  if (!f.me.quiet) ++f.w.host_waits;
+  take_time(f);
+  host_learns(f.w, all);
+  shrink_to_thresholds(f.w);
 }
 
 vector_clock work_of(const context& c) {

@@ -19,6 +19,8 @@ moment happen_on_host(world& w);
 bool has_run(const world& w, const vector_clock& work);
 void host_learns(world& w, const vector_clock& work);
 
+/// The call takes as long as a test wants; see fake_cuda_hold.
+void take_time(frame& f);
 /// The host blocks until all of it has run.
 void host_waits_for(frame& f, const vector_clock& work);
 

@@ -11,7 +11,7 @@ stream& make_stream(world& w, context& home, unsigned flags) {
   s.kind = flags == CU_STREAM_NON_BLOCKING ? stream_kind::non_blocking : stream_kind::blocking;
   s.id = ++w.last_id;
   s.line = static_cast<timeline>(w.lines.size());
-  w.lines.push_back({home.device, s.kind, s.id});
+  w.lines.push_back({home.device, s.kind, s.id, home.green});
   home.streams.push_back(&s);
   return s;
 }

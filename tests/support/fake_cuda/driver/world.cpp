@@ -26,6 +26,7 @@ void reset_devices(world& w) {
     *w.devices[i] = context{};
     w.devices[i]->device = w.devices[i]->default_pool.device = static_cast<int>(i);
   }
+  for (const auto& green : w.greens) *green = context{};
   w.sticky.assign(count, CUDA_SUCCESS);
   w.peers = number_from_environment("FAKE_CUDA_PEERS", 1) != 0;
 }
@@ -35,7 +36,7 @@ void renew(world& w, stream& s) {
   s.known.clear();
   s.issued = 0;
   s.line = static_cast<timeline>(w.lines.size());
-  w.lines.push_back({s.home->device, s.kind, s.id});
+  w.lines.push_back({s.home->device, s.kind, s.id, s.home->green});
 }
 
 world& make_world() {
@@ -87,11 +88,11 @@ void settle(world& w) {
   w.host.clear();
   w.host_ticks = 0;
   w.ran.clear();
-  for (const auto& c : w.devices) {
-    c->retired.clear();
-    if (c->legacy.alive) renew(w, c->legacy);
-    for (const auto& [thread, s] : c->per_thread) renew(w, *s);
-  }
+  each_context(w, [&w](context& c) {
+    c.retired.clear();
+    if (c.legacy.alive) renew(w, c.legacy);
+    for (const auto& [thread, s] : c.per_thread) renew(w, *s);
+  });
   w.streams.each([&w](stream& s) { renew(w, s); });
   w.events.each([](event& e) { e.state.clear(); });
   for (const auto& [begin, b] : w.blocks) b->freed_at = moment{};

@@ -71,6 +71,7 @@ struct timeline_name {
   int device = -1;  ///< -1: the host
   stream_kind kind = stream_kind::legacy;
   std::uint64_t id = 0;
+  bool green = false;  ///< of a green context
 };
 
 /// Everything the driver knows. Its mutex guards all of it.
@@ -84,6 +85,7 @@ struct world {
   std::uint64_t generation = 1;  ///< counts resets
 
   std::vector<std::unique_ptr<context>> devices;  ///< the primary contexts, by device
+  std::vector<std::unique_ptr<context>> greens;   ///< made by tests; dead ones stay
   std::vector<CUresult> sticky;                   ///< by device
   handle_table<stream> streams;
   handle_table<event> events;
@@ -117,6 +119,12 @@ struct world {
 };
 
 inline constexpr timeline host_line = 0;
+
+template <class Visit>
+void each_context(const world& w, Visit visit) {
+  for (const auto& c : w.devices) visit(*c);
+  for (const auto& c : w.greens) visit(*c);
+}
 
 /// The driver of this process. Never destroyed.
 world& the_world();
