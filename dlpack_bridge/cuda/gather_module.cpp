@@ -13,6 +13,7 @@ namespace {
 bool is_unsuitable(CUresult result) noexcept {
   switch (result) {
     case CUDA_ERROR_INVALID_IMAGE:
+    case CUDA_ERROR_INVALID_SOURCE:
     case CUDA_ERROR_NO_BINARY_FOR_GPU:
     case CUDA_ERROR_INVALID_PTX:
     case CUDA_ERROR_UNSUPPORTED_PTX_VERSION:
@@ -45,10 +46,22 @@ load_state state_of_call(CUresult result, const char* call, int device) {
   return load_state::unsuitable;
 }
 
+// A driver older than the compiler may refuse the image here, or only when a kernel is looked for.
 load_state load(const driver_api& api, loaded_image& into) {
-  return state_of_call(api.cuLibraryLoadData(&into.library, gather_image(), nullptr, nullptr, 0U,
-                                             nullptr, nullptr, 0U),
-                       api.cuLibraryLoadData.name, -1);
+  load_state state = load_state::loaded;
+  if (into.library == nullptr) {
+    state = state_of_call(api.cuLibraryLoadData(&into.library, gather_image(), nullptr, nullptr, 0U,
+                                                nullptr, nullptr, 0U),
+                          api.cuLibraryLoadData.name, -1);
+  }
+  const auto find = [&](CUkernel& kernel, const char* name) {
+    if (state != load_state::loaded) return;
+    state = state_of_call(api.cuLibraryGetKernel(&kernel, into.library, name),
+                          api.cuLibraryGetKernel.name, -1);
+  };
+  find(into.gather, gather_kernel);
+  find(into.move, gather_move_kernel);
+  return state;
 }
 
 // Once in a process, for all its devices. Never unloaded: copies may run while statics die.
@@ -57,15 +70,9 @@ loaded_image& image(const driver_api& api) {
   if (loaded->state.load(std::memory_order_acquire) != load_state::none) return *loaded;
   const std::lock_guard lock(loaded->mutex);
   if (loaded->state.load(std::memory_order_relaxed) != load_state::none) return *loaded;
-  load_state state = load_state::unsuitable;
-  if (gather_image() != nullptr) {
-    state = loaded->library != nullptr ? load_state::loaded : load(api, *loaded);
-  }
-  if (state == load_state::loaded) {
-    check({}, api.cuLibraryGetKernel, &loaded->gather, loaded->library, gather_kernel);
-    check({}, api.cuLibraryGetKernel, &loaded->move, loaded->library, gather_move_kernel);
-  }
-  loaded->state.store(state, std::memory_order_release);
+  const bool has_image = gather_image() != nullptr;
+  loaded->state.store(has_image ? load(api, *loaded) : load_state::unsuitable,
+                      std::memory_order_release);
   return *loaded;
 }
 
@@ -96,7 +103,6 @@ gather_kernels kernels_for(const driver_api& api, const placed_stream& stream) {
   if (primary && loaded.state.load(std::memory_order_acquire) != load_state::none) {
     return loaded.kernels;
   }
-  const relaxed_capture relaxed(api);
   const context_guard current(api, stream.context);
   const std::lock_guard lock(loaded.mutex);
   const loaded_image& from = image(api);

@@ -1,5 +1,6 @@
 #include <dlpack_bridge/cuda/staged_copy.hpp>
 
+#include <algorithm>
 #include <array>
 #include <optional>
 
@@ -64,6 +65,27 @@ bool converts_first(const planned_copy& copy) noexcept {
   return copy.to_size() <= copy.from_size();
 }
 
+bool has_repeats(const planned_copy& copy) noexcept {
+  const auto end = copy.plan.axes.begin() + copy.plan.size;
+  return std::any_of(copy.plan.axes.begin(), end, [](const detail::copy_axis& axis) {
+    return axis.from == 0 && axis.count > 1;
+  });
+}
+
+// To ask for kernels loads them the first time, for which other work may have to wait. So they are
+// asked for only where the device has more to do than to move blocks.
+
+bool has_kernels_to_widen(const driver_api& api, const placed_stream& stream,
+                          const planned_copy& copy) {
+  const bool widens = !copy.moves() && !converts_first(copy);
+  return (widens || has_repeats(copy)) && kernels_for(api, stream);
+}
+
+bool has_kernels_to_gather(const driver_api& api, const placed_stream& stream,
+                           const planned_copy& copy) {
+  return road_of(copy, true) == device_road::gather && kernels_for(api, stream);
+}
+
 /// The same copy with its axes in the order in which the source lies, so that what the copy engines
 /// have to do with it is simple.
 detail::copy_plan as_source_lies(const planned_copy& copy) {
@@ -108,7 +130,7 @@ void empty_chunk(const driver_api& api, drain& d, const staged_types& types) {
 }  // namespace
 
 void copy_from_host(const driver_api& api, const placed_stream& stream, const planned_copy& copy) {
-  const bool kernels = static_cast<bool>(kernels_for(api, stream));
+  const bool kernels = has_kernels_to_widen(api, stream, copy);
   const staged_types types = staged_types::of(copy, !kernels || converts_first(copy));
   for_each_piece(copy.plan, types.most_elements(), [&](const detail::copy_plan& part) {
     const staged_piece piece(part, types.middle.itemsize(), kernels);
@@ -127,7 +149,7 @@ void copy_from_host(const driver_api& api, const placed_stream& stream, const pl
 }
 
 void copy_to_host(const driver_api& api, const placed_stream& stream, const planned_copy& copy) {
-  const bool kernels = static_cast<bool>(kernels_for(api, stream));
+  const bool kernels = has_kernels_to_gather(api, stream, copy);
   const staged_types types = staged_types::of(copy, kernels && converts_first(copy));
   const detail::copy_plan plan = kernels ? copy.plan : as_source_lies(copy);
   std::optional<drain> filled;

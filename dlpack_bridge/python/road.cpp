@@ -14,7 +14,8 @@
 namespace dlpack_bridge::python {
 namespace {
 
-// Below this many bytes a copy is quicker than giving the GIL away.
+// Below this many bytes a copy of the host's is quicker than giving the GIL away. One with a device may
+// wait, while kernels are loaded or a queue is full, for what another thread has yet to start.
 constexpr std::int64_t gil_free_copy_bytes = 4096;
 
 struct without_gil {
@@ -60,7 +61,8 @@ std::string in_one_line(std::string_view text) {
 
 [[gnu::noinline]] handed_over copy_here(inbound& in, const requirements& wanted,
                                         const decision& decided, owner& source, extent* room) {
-  const bool waits = decided.nbytes >= gil_free_copy_bytes || decided.host_waits;
+  const bool waits = decided.nbytes >= gil_free_copy_bytes || decided.host_waits ||
+                     needs_cuda(decided.device.type);
   hand_over_options options{.user_object = keep_stream(wanted),
                             .listener = in.listener,
                             .allocate = in.target.allocate,

@@ -363,6 +363,49 @@ TEST_CASE("copies on a chip without kernels", "[.alone]") {
   CHECK(fake_cuda_calls("cuLaunchKernel") == 0);
 }
 
+TEST_CASE("a driver that refuses the image when a kernel is looked for is asked once", "[copy]") {
+  CHECK(run_alone("copies on a driver without kernels").code == 0);
+}
+TEST_CASE("copies on a driver without kernels", "[.alone]") {
+  fake_cuda_fail("cuLibraryGetKernel", 1, CUDA_ERROR_UNSUPPORTED_PTX_VERSION, 0);
+  for (int turn = 0; turn < 2; ++turn) {
+    trial t(kind::device0, {"", {50, 40}, {1, 50}}, float32, kind::device0, dense({50, 40}),
+            float32);
+    t.run(stream_of(t));
+    CHECK(t.is_right());
+  }
+  CHECK(fake_cuda_calls("cuLibraryGetKernel") == 1);
+  CHECK(fake_cuda_calls("cuLaunchKernel") == 0);
+}
+
+TEST_CASE("kernels are loaded when the first copy needs them, and not before", "[copy]") {
+  CHECK(run_alone("copies that need no kernels").code == 0);
+}
+TEST_CASE("copies that need no kernels", "[.alone]") {
+  const layout large = dense({3 << 17}), rows{"", {600, 700}, {1024, 1}};
+  const layout turned{"", {600, 700}, {1, 600}};
+  for (const kind from : all_kinds) {
+    for (const kind to : all_kinds) {
+      INFO(name_of(from) << " to " << name_of(to));
+      for (const layout& lies : {large, rows}) {
+        trial t(from, lies, float32, to, dense(lies.shape), float32);
+        t.run(stream_of(t));
+        CHECK(t.is_right());
+      }
+    }
+  }
+  // The CPU puts the elements in order, and in the narrower type, on their way.
+  trial gathered(kind::pageable, turned, float64, kind::device0, dense({600, 700}), float32);
+  gathered.run(stream_of(gathered));
+  CHECK(gathered.is_right());
+  CHECK(fake_cuda_calls("cuLibraryLoadData") == 0);
+  CHECK(fake_cuda_calls("cuKernelGetFunction") == 0);
+  trial widened(kind::pageable, large, float32, kind::device0, large, float64);
+  widened.run(stream_of(widened));
+  CHECK(widened.is_right());
+  CHECK(fake_cuda_calls("cuLibraryLoadData") == 1);
+}
+
 TEST_CASE("a dense copy is one call of the driver", "[copy]") {
   const fake_world world;
   const layout row = dense({100});

@@ -98,6 +98,27 @@ def test_other_threads_run_while_the_hub_copies_to_the_host():
     assert seen > 0
 
 
+def test_other_threads_run_while_the_first_copy_loads_its_kernel():
+    p = raw.Stream()
+    x = torch_array(VALUES, p)
+    loading = []
+
+    def go_on():
+        wait_until = time.monotonic() + 5
+        while not (loading or time.monotonic() > wait_until):
+            loading.extend([True] * driver.held())
+        driver.hold(0)
+
+    driver.hold(1)
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    with on_torch(p):
+        y = db.asarray(x, dtype="float64")
+    thread.join()
+    assert loading == [True]
+    del y
+
+
 def test_device_to_device_never_blocks_the_host():
     p, c = raw.Stream(), raw.Stream()
     with on_torch(p):
