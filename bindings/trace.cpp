@@ -157,9 +157,10 @@ void use_new_trace() {
 void add_trace(py::module_& m) {
   add_report_type<record>(m, "TraceRecord", "One exchange, as a trace saw it.");
   py::class_<trace> type(m, "trace",
+                         "trace()\n--\n\n"
                          "Records every exchange of this thread or task while its `with` is open.");
   refuse_pickling(type);
-  type.def(py::init<>(), "__init__(self, /)\n--\n\nTakes nothing.")
+  type.def(py::init<>())
       .def_readonly("records", &trace::records, "A record of each exchange, in order.")
       .def_property_readonly("copied_bytes", copied_bytes, "Bytes that these exchanges wrote.")
       .def("__enter__", enter)

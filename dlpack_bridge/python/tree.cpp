@@ -15,7 +15,7 @@ namespace {
 
 // Where a node is, from itself up to the root: on the stack, and read only for an error.
 struct place {
-  enum class step : std::uint8_t { tree, call, item, key, field };
+  enum class step : std::uint8_t { tree, call, result, item, key, field };
 
   const place* above = nullptr;
   step kind = step::tree;
@@ -31,7 +31,9 @@ bool is_argument(const place& at) noexcept {
 
 // "tree['a'][3].x", "argument y[3]"; empty with an error set.
 ref path_of(const place& at) noexcept {
-  if (at.above == nullptr) return ref::steal(PyUnicode_FromString("tree"));
+  if (at.above == nullptr) {
+    return ref::steal(PyUnicode_FromString(at.kind == place::step::result ? "result" : "tree"));
+  }
   if (is_argument(at)) {
     const bool named = at.kind == place::step::key;
     return ref::steal(named ? PyUnicode_FromFormat("argument %S", at.name)
@@ -109,12 +111,14 @@ void name_place(const place& at) noexcept {
 }
 
 // The walk. Every function gives a new reference, or nothing with an error set. Containers are copied
-// first and their values replaced in the copy: converting runs foreign code, which may change them.
+// first and their values replaced in the copy: converting runs foreign code, which may change them. A tree
+// is new all through; arguments and results in which nothing was converted are the objects that were given.
 class tree_walk {
  public:
   tree_walk(PyObject* root, place::step kind, const target_row& row, const requirements& wanted,
             bool keeps_leaves) noexcept
-      : root_(root), kind_(kind), row_(row), wanted_(wanted), keeps_leaves_(keeps_leaves) {}
+      : root_(root), kind_(kind), row_(row), wanted_(wanted), keeps_leaves_(keeps_leaves),
+        keeps_containers_(kind != place::step::tree) {}
 
   ref convert_tree() noexcept { return convert_node(root_, {.kind = kind_}); }
 
@@ -181,10 +185,15 @@ class tree_walk {
       if (!items || PyDict_MergeFromSeq2(values.get(), items.get(), 1) != 0) return {};
     }
     PyObject *key, *value;
+    bool changed = !keeps_containers_;
     for (Py_ssize_t next = 0; PyDict_Next(values.get(), &next, &key, &value) != 0;) {
       const ref made = convert_node(value, {&at, place::step::key, key});
-      if (!made || PyDict_SetItem(values.get(), key, made.get()) != 0) return {};
+      if (!made) return {};
+      if (made.get() == value) continue;
+      changed = true;
+      if (PyDict_SetItem(values.get(), key, made.get()) != 0) return {};
     }
+    if (!changed) return ref::borrow(x);
     if (PyDict_CheckExact(x)) return values;
     ref made = copy_of(x);
     // One by one: `update` of a Counter adds.
@@ -218,8 +227,9 @@ class tree_walk {
   }
 
   ref convert_list(PyObject* x, const place& at) noexcept {
-    bool changed = false;
+    bool changed = !keeps_containers_;
     ref values = convert_items(x, at, changed);
+    if (values && !changed) return ref::borrow(x);
     if (!values || PyList_CheckExact(x)) return values;
     ref made = copy_of(x);
     const ref everything = ref::steal(PySlice_New(nullptr, nullptr, nullptr));
@@ -231,13 +241,14 @@ class tree_walk {
   // Fields without a value stay without one, and a frozen class is no obstacle.
   ref convert_dataclass(PyObject* x, const place& at) noexcept {
     const ref fields = call_of_module("dataclasses", "fields", x);
-    ref made = fields ? copy_of(x) : ref();
-    if (made && !PyTuple_Check(fields.get())) {
+    if (!fields) return {};
+    if (!PyTuple_Check(fields.get())) {
       PyErr_SetString(PyExc_TypeError, "dataclasses.fields returned no tuple");
       return {};
     }
-    const Py_ssize_t count = made ? PyTuple_GET_SIZE(fields.get()) : 0;
-    for (Py_ssize_t i = 0; i < count; ++i) {
+    ref made = keeps_containers_ ? ref() : copy_of(x);
+    if (!made && !keeps_containers_) return {};
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(fields.get()); ++i) {
       const ref field =
           ref::steal(PyObject_GetAttrString(PyTuple_GET_ITEM(fields.get(), i), "name"));
       const ref value = field ? ref::steal(PyObject_GetAttr(x, field.get())) : ref();
@@ -247,9 +258,12 @@ class tree_walk {
         continue;
       }
       const ref leaf = convert_node(value.get(), {&at, place::step::field, field.get()});
-      if (!leaf || PyObject_GenericSetAttr(made.get(), field.get(), leaf.get()) != 0) return {};
+      if (!leaf) return {};
+      if (leaf.get() == value.get()) continue;
+      if (!made) made = copy_of(x);
+      if (!made || PyObject_GenericSetAttr(made.get(), field.get(), leaf.get()) != 0) return {};
     }
-    return made;
+    return made ? std::move(made) : ref::borrow(x);
   }
 
   ref refuse_leaf(PyObject* x, const place& at) noexcept {
@@ -268,6 +282,7 @@ class tree_walk {
   const target_row& row_;
   const requirements& wanted_;
   bool keeps_leaves_;
+  bool keeps_containers_;
   bool only_judges_ = false;
   bool judged_ = false;
   std::set<PyObject*> capsules_;  // that were judged
@@ -314,6 +329,10 @@ PyObject* convert_call(PyObject*, PyObject* const* args, Py_ssize_t count, PyObj
   return convert_from(place::step::call, args, count, names);
 }
 
+PyObject* convert_result(PyObject*, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+  return convert_from(place::step::result, args, count, names);
+}
+
 template <auto Function>
 PyCFunction with_keywords() noexcept {
   return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(Function));
@@ -321,7 +340,10 @@ PyCFunction with_keywords() noexcept {
 
 PyMethodDef methods[] = {
     {"_convert_call", with_keywords<convert_call>(), METH_FASTCALL | METH_KEYWORDS,
-     "convert_tree for the pair (args, kwargs) of a call: errors name the argument."},
+     "convert_tree for the pair (args, kwargs) of a call: errors name the argument, and what holds no "
+     "array\nstays the object that it is."},
+    {"_convert_result", with_keywords<convert_result>(), METH_FASTCALL | METH_KEYWORDS,
+     "The same for the result of a call."},
     {"convert_tree", with_keywords<convert_tree>(), METH_FASTCALL | METH_KEYWORDS,
      "convert_tree(tree, to, /, *, leaves=\"refuse\", dtype=None, device=None, copy=None, "
      "detach=False, readonly=\"copy\", order=None, alignment=None, stream=None)\n--\n\n"

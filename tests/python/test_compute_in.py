@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import inspect
+import sys
 
 import numpy as np
 import pytest
@@ -177,6 +178,69 @@ def test_the_arrays_of_a_dataclass_are_arguments_and_results(make, kind):
     assert type(batch.values) is kind
 
 
+def test_what_holds_no_array_is_the_object_that_was_given():
+    given = ([], {"seen": 0}, (1, ("a",)), Batch(None), sys.version_info)
+    seen = []
+
+    @db.compute_in("torch")
+    def apply(x, *rest, **named):
+        seen.extend([*rest, *named.values()])
+        rest[0].append(x.sum())
+        named["counts"]["seen"] += 1
+        return rest
+
+    counts = {"seen": 0}
+    result = apply(np.ones(3), *given, counts=counts)
+    assert all(x is y for x, y in zip(seen, [*given, counts], strict=True))
+    assert given[0][0] == 3 and counts == {"seen": 1}
+    assert result[1] is given[1] and result[3] is given[3]
+
+
+def test_the_object_of_a_method_is_itself_whatever_it_holds():
+    @dataclasses.dataclass
+    class Model:
+        weights: object
+        calls: int = 0
+
+        @db.compute_in("torch")
+        def apply(self, x):
+            self.calls += 1
+            assert type(self.weights) is np.ndarray and type(x) is torch.Tensor
+            return x
+
+    class Larger(Model):
+        def apply(self, x):
+            return super().apply(x)
+
+    for model in (Model(np.ones(2)), Larger(np.ones(2))):
+        assert type(model.apply(db.asarray(np.ones(2)))) is db.Array
+        assert model.calls == 1
+    with pytest.raises(db.ExchangeError, match=r"^argument 1: "):
+        model.apply(np.zeros(2, "M8[s]"))
+
+
+def test_what_must_be_awaited_is_converted_then():
+    async def later(x):
+        return {"twice": x * 2}
+
+    class Model:
+        async def __call__(self, x):
+            return await later(x)
+
+    for function in (lambda x: later(x), Model()):
+        result = asyncio.run(db.compute_in("torch")(function)(np.arange(3.0)))["twice"]
+        assert type(result) is np.ndarray and result.tolist() == [0, 2, 4]
+
+
+def test_a_result_that_cannot_go_home_says_where_it_is():
+    @db.compute_in("torch")
+    def grow(x):
+        return {"grown": [x, x.to(torch.bfloat16).to_sparse()]}
+
+    with pytest.raises(db.ExchangeError, match=r"^result\['grown'\]\[1\]: "):
+        grow(np.ones(3, "f4"))
+
+
 def test_a_coroutine_function_stays_one():
     @db.compute_in("torch")
     async def twice(x):
@@ -244,4 +308,4 @@ def test_errors_name_the_argument():
         assert str(caught.value).startswith(place)
     with refuses("dtype") as caught:
         db.compute_in("numpy")(lambda x: [bad])(torch.zeros(2))
-    assert str(caught.value).startswith("tree[0]: ")
+    assert str(caught.value).startswith("result[0]: ")
