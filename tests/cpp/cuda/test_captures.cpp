@@ -31,7 +31,8 @@ using body = std::function<void()>;
 
 /// Memory of a framework, or pageable memory of the host. Stays to the end of the process.
 void* bytes_on(device where, std::size_t bytes) {
-  void* const data = std::aligned_alloc(64, bytes);
+  constexpr std::size_t alignment = 64;
+  void* const data = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
   if (needs_cuda(where.type)) must(fake_cuda_adopt(where.id, data, bytes));
   return data;
 }
