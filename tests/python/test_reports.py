@@ -41,7 +41,9 @@ def test_nobody_makes_or_pickles_one(name):
         kind, base = type(made), type(made).__mro__[1]
         calls = [lambda p=p: pickle.dumps(made, p) for p in range(6)]
         calls += [made.__reduce__, lambda: made.__reduce_ex__(0)]
-        calls += [lambda: kind.__new__(kind), lambda: base.__new__(kind), lambda: str(kind(1))]
+        calls += [lambda: base.__new__(kind), lambda: str(kind(1))]
+        if name in REPORTS:
+            calls.append(lambda: kind.__new__(kind))
         return [raised_by(call) for call in calls]
 
     assert set(isolated.forked(attempts)) == {"TypeError"}
