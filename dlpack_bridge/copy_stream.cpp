@@ -38,7 +38,15 @@ extent copy_to_next_line(std::byte* to, const std::byte* from, extent bytes) noe
 
 }  // namespace
 
-bool can_stream() noexcept { return true; }
+// Not on AMD: converting 64 MB of float64 to float32 with one thread went at 14 GB/s with such stores and at 40
+// with plain ones (EPYC of family 1Ah, measured).
+bool can_stream() noexcept {
+  static const bool is_worth_it = [] {
+    __builtin_cpu_init();
+    return !__builtin_cpu_is("amd");
+  }();
+  return is_worth_it;
+}
 
 void stream_row(std::byte* to, const std::byte* from, extent bytes) noexcept {
   extent done = copy_to_next_line(to, from, bytes);

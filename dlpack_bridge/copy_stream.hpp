@@ -7,12 +7,12 @@
 namespace dlpack_bridge::detail {
 
 /// Stores that go past the caches: memory that is written in whole cache lines need not be read
-/// first. Worth it for results that the caches cannot hold anyway. Where a processor has no such
-/// stores these are plain copies.
+/// first. Worth it for results that the caches cannot hold anyway, on some processors. Where there are
+/// no such stores these are plain copies.
 
 inline constexpr extent cache_line = 64;
 
-/// True when the functions below do more than memcpy.
+/// True when the functions below do more than memcpy, and are worth it on this processor.
 bool can_stream() noexcept;
 
 /// Copies one row.
