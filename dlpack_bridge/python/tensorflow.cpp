@@ -40,8 +40,8 @@ ref library_function(const char* name) noexcept {
 struct own_tensors {
   PyTypeObject* type;
   PyObject* dlpack;  // the type's `__dlpack__`
-  PyObject*
-      make_capsule;  // what that calls after reading its keywords and asking where the tensor is
+  // What that calls after reading its keywords and asking where the tensor is.
+  PyObject* make_capsule;
   no_argument_method element_type;
 };
 
@@ -130,8 +130,8 @@ shortcut ask_tensorflow_first(inbound& in, PyObject* dlpack, PyObject* dlpack_de
   const DLTensor* const tensor = peek_legacy(capsule.get());
   if (tensor == nullptr || tensor->device.device_type != kDLCPU) return shortcut::none;
   in.capsule = std::move(capsule);
-  in.deletes_without_python =
-      true;  // a buffer of TensorFlow's, in C++ (tensorflow/c/eager/dlpack.cc)
+  // A buffer of TensorFlow's, in C++ (tensorflow/c/eager/dlpack.cc).
+  in.deletes_without_python = true;
   return shortcut::exported;
 }
 

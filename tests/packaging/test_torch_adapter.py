@@ -33,20 +33,12 @@ def load(path):
     return module
 
 
+commands = load(ROOT / "tests" / "support" / "commands.py")
 states = load(ROOT / "tests" / "support" / "python" / "torch_states.py")
 
 
 def run(*command, **environment):
-    done = subprocess.run(
-        [str(word) for word in command],
-        check=False,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, **environment},
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    return commands.run(*command, env={**os.environ, **environment})
 
 
 def build(project, folder, *options, flags):
@@ -95,8 +87,8 @@ def sanitized_program(tmp_path_factory):
 
 def cuda_include():
     """Where the build tree found cuda.h."""
-    commands = run(TOOLS / "ninja", "-C", ASAN_TREE, "-t", "commands", "fake_cuda")
-    folders = re.findall(r"-isystem (\S+)", commands)
+    made_by = run(TOOLS / "ninja", "-C", ASAN_TREE, "-t", "commands", "fake_cuda")
+    folders = re.findall(r"-isystem (\S+)", made_by)
     return next(folder for folder in folders if (Path(folder) / "cuda.h").exists())
 
 
