@@ -160,7 +160,7 @@ void add_trace(py::module_& m) {
                          "trace()\n--\n\n"
                          "Records every exchange of this thread or task while its `with` is open.");
   refuse_pickling(type);
-  type.def(py::init<>())
+  type.def(py::init<>(), "__init__(self, /)\n--\n\nDoes nothing: `trace.__new__` has done it.")
       .def_readonly("records", &trace::records, "A record of each exchange, in order.")
       .def_property_readonly("copied_bytes", copied_bytes, "Bytes that these exchanges wrote.")
       .def("__enter__", enter)

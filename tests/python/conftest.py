@@ -49,11 +49,9 @@ import dlpack_bridge as db
 
 
 def pytest_collection_finish():
-    """Loads what torch loads lazily and freezes all there is: collecting garbage stays quick."""
+    """Loads what torch loads lazily."""
     for _, make in torch_states.REFUSED.values():
         make()
-    gc.collect()
-    gc.freeze()
 
 
 def pytest_unconfigure():
@@ -75,6 +73,7 @@ def what_is_left():
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind(capfd):
     before = what_is_left()
+    gc.freeze()  # what tests have imported would be searched for garbage twice in every later test
     yield
     left = what_is_left()
     for name, count in left.items():  # less is left where a failed test let go of its traceback

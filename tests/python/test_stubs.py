@@ -166,6 +166,13 @@ def test_the_signature_of_a_type_can_be_read(made, signature):
     assert str(inspect.signature(getattr(db, made))) == signature
 
 
+# Python reads the signature of a type from its text, or from its `__init__`: which of the two depends on the
+# version, down to 3.11.2 and 3.11.7.
+def test_the_signature_of_a_trace_is_that_of_its_init_too():
+    assert str(inspect.signature(db.trace.__init__)) == "(self, /)"
+    assert str(inspect.signature(type("own", (db.trace,), {}))) == "()"
+
+
 TYPES = [
     db.Array,
     db.Plan,
