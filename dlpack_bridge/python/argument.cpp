@@ -156,7 +156,7 @@ bool parameter::has_unseen_writes(const inbound& in, const decision& decided) co
                     {},
                     origin()});
     } else {
-      extent room[64];
+      extent room[most_held_axes];
       owner source = in.row->take(in);
       handed_over out = hand_over(in, wanted, decided, source, room);
       if (has_unseen_writes(in, decided)) loan.expect_writes(out.view.device(), out.stream);

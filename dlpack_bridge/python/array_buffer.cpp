@@ -232,7 +232,7 @@ PyObject* rebuild_array(PyObject*, PyObject* args) {
                         &read_only)) {
     return nullptr;
   }
-  extent extents[most_axes];
+  extent extents[most_held_axes];
   dtype type;
   if (!read_type(code, bits, lanes, type)) return nullptr;
   auto* view = static_cast<Py_buffer*>(PyMem_RawCalloc(1, sizeof(Py_buffer)));

@@ -96,7 +96,7 @@ bool read_strides(inbound& in, PyObject* dict, const extent* shape, int ndim, dt
   strides = nullptr;
   PyObject* given = item(dict, "strides");
   if (given == nullptr) return true;  // row-major
-  extent* const bytes = in.room + 64;
+  extent* const bytes = in.strides_room;
   if (read_extents(given, bytes) != ndim) return false;
   const std::int64_t itemsize = type.itemsize();
   for (int i = 0; i < ndim; ++i) {
@@ -111,7 +111,7 @@ bool read_strides(inbound& in, PyObject* dict, const extent* shape, int ndim, dt
 // bytes come straight from the dict: nobody has looked at them yet.
 bool has_sound_span(const description& d, const named_memory& memory) noexcept {
   if (d.layout.empty) return true;
-  extent byte_strides[64];
+  extent byte_strides[most_held_axes];
   if (d.view.strides() == nullptr) {
     row_major_strides(d.view.shape(), byte_strides, d.itemsize);
   } else {
@@ -135,7 +135,7 @@ bool describe_dict(inbound& in, PyObject* dict, DLDeviceType where) {
       typestr != nullptr && PyUnicode_Check(typestr) ? PyUnicode_AsUTF8(typestr) : nullptr;
   if (text == nullptr) return malformed(in, "typestr is missing; mend it in the producer");
   PyObject* shape_object = item(dict, "shape");
-  const int ndim = shape_object == nullptr ? -1 : read_extents(shape_object, in.room);
+  const int ndim = shape_object == nullptr ? -1 : read_extents(shape_object, in.shape_room);
   if (ndim < 0) return malformed(in, "shape is no tuple of ints; mend it in the producer");
   bool swapped = false;
   const dtype type = read_typestr(text, swapped);
@@ -143,7 +143,7 @@ bool describe_dict(inbound& in, PyObject* dict, DLDeviceType where) {
     in.desc.has_layout = false;
     const bool objects = std::string_view(text).substr(0, 2).ends_with('O');
     in.name_dtype("typestr '" + std::string(text) + (objects ? "' (object)" : "'"));
-    in.desc.view = tensor_view(nullptr, in.room, nullptr, ndim, dtype(), device(where));
+    in.desc.view = tensor_view(nullptr, in.shape_room, nullptr, ndim, dtype(), device(where));
     return true;
   }
   if (swapped) in.desc.state.add(why::byte_order);
@@ -158,14 +158,14 @@ bool describe_dict(inbound& in, PyObject* dict, DLDeviceType where) {
   void* const data = memory.data;
   const bool read_only = memory.read_only;
   const extent* strides;
-  if (!read_strides(in, dict, in.room, ndim, type, strides)) {
+  if (!read_strides(in, dict, in.shape_room, ndim, type, strides)) {
     return malformed(in, "strides do not fit the shape; mend it in the producer");
   }
-  DLTensor tensor{data, device(where), ndim, type, in.room, const_cast<extent*>(strides), 0};
+  DLTensor tensor{data, device(where), ndim, type, in.shape_room, const_cast<extent*>(strides), 0};
   if (in.desc.byte_strides) tensor.strides = nullptr;  // validated without: they are no elements
   describe_tensor(in, tensor, read_only ? DLPACK_FLAG_BITMASK_READ_ONLY : 0);
   if (in.desc.byte_strides && in.desc.has_layout) {
-    in.desc.view = tensor_view(data, in.room, strides, ndim, type, device(where), read_only);
+    in.desc.view = tensor_view(data, in.shape_room, strides, ndim, type, device(where), read_only);
     describe_layout(in.desc);
   }
   if (in.desc.has_layout && !has_sound_span(in.desc, memory)) {

@@ -83,7 +83,7 @@ PyObject* import_checked(DLManagedTensorVersioned* tensor) {
   auto claim = std::make_unique<claimed_tensor>(tensor);
   claimed_tensor* const claimed = claim.get();
   owner keep = owner::of(std::move(claim));
-  extent room[64];
+  extent room[most_held_axes];
   handed_over out = hand_over(d, decided, keep, {}, room);
   ref made = make_array(out.view, std::move(out.keep), out.flags != 0, out.stream);
   if (made) claimed->ours = true;

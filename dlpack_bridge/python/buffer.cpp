@@ -51,9 +51,9 @@ void describe_view(inbound& in, const Py_buffer& view, bool read_only) {
   const std::string_view format = view.format == nullptr ? "B" : view.format;
   const element_format element = read_format(format, view.itemsize);
   // Exporters may leave the shape out for one axis, and ctypes leaves the strides out.
-  in.room[64] = view.itemsize == 0 ? 0 : view.len / view.itemsize;
+  in.shape_room[0] = view.itemsize == 0 ? 0 : view.len / view.itemsize;
   const auto* shape =
-      view.shape == nullptr ? in.room + 64 : reinterpret_cast<const extent*>(view.shape);
+      view.shape == nullptr ? in.shape_room : reinterpret_cast<const extent*>(view.shape);
   if (view.suboffsets != nullptr) {
     in.desc.has_layout = false;
     in.refuse(why::malformed,
@@ -67,14 +67,14 @@ void describe_view(inbound& in, const Py_buffer& view, bool read_only) {
     return;
   }
   if (element.swapped) in.desc.state.add(why::byte_order);
-  const extent* strides = view.strides == nullptr ? nullptr : in.room;
+  const extent* strides = view.strides == nullptr ? nullptr : in.strides_room;
   for (int i = 0; strides != nullptr && i < view.ndim; ++i) {
     if (view.strides[i] % view.itemsize != 0 && shape[i] > 1) {
       in.desc.byte_strides = true;
       strides = reinterpret_cast<const extent*>(view.strides);
       break;
     }
-    in.room[i] = view.strides[i] / view.itemsize;
+    in.strides_room[i] = view.strides[i] / view.itemsize;
   }
   in.desc.view = tensor_view(view.buf, shape, strides, view.ndim, element.type, {}, read_only);
   describe_layout(in.desc);

@@ -137,13 +137,14 @@ bool refuse_with_claims(inbound& in, const producer_row& producer, std::optional
   const ref type = attribute_or_none(in.object, "dtype");
   const std::optional<dtype> element = type ? dtype_from_object(type.get()) : std::nullopt;
   PyErr_Clear();
-  const int ndim = read_shape(in.object, in.room);
+  const int ndim = read_shape(in.object, in.shape_room);
   if (!where && producer.find_device != nullptr) where = producer.find_device(in.object);
   in.desc.has_dtype = element.has_value();
   in.desc.has_device = where.has_value();
   in.desc.says_contiguous = true;
-  in.desc.view = tensor_view(nullptr, ndim < 0 ? nullptr : in.room, nullptr, std::max(ndim, 0),
-                             element.value_or(dtype()), where.value_or(device()), holds.immutable);
+  in.desc.view =
+      tensor_view(nullptr, ndim < 0 ? nullptr : in.shape_room, nullptr, std::max(ndim, 0),
+                  element.value_or(dtype()), where.value_or(device()), holds.immutable);
   return true;
 }
 

@@ -34,7 +34,7 @@ shortcut describe_jax_on_host(inbound& in, PyObject*, PyObject*) {
 // Describes an array on a GPU by its attributes: its `__dlpack__` takes -1 for a stream and every other
 // number for an order.
 bool describe_jax_on_device(inbound& in, device where) {
-  const int ndim = read_shape(in.object, in.room);
+  const int ndim = read_shape(in.object, in.shape_room);
   if (ndim < 0) {
     PyErr_SetString(PyExc_TypeError, "shape is no tuple of at most 64 ints");
     return in.refuse_producer_error();
@@ -42,7 +42,8 @@ bool describe_jax_on_device(inbound& in, device where) {
   const ref type = ref::steal(PyObject_GetAttrString(in.object, "dtype"));
   const std::optional<dtype> read = type ? dtype_from_object(type.get()) : std::nullopt;
   if (!read) return in.refuse_producer_error();
-  in.desc.view = tensor_view(nullptr, in.room, nullptr, ndim, *read, where, /*read_only=*/true);
+  in.desc.view =
+      tensor_view(nullptr, in.shape_room, nullptr, ndim, *read, where, /*read_only=*/true);
   describe_layout(in.desc);
   in.desc.streams.producer_unknown = true;
   return true;

@@ -27,9 +27,9 @@ const extent* element_strides(inbound& in, const npy_intp* shape, const npy_intp
       in.desc.byte_strides = true;
       return reinterpret_cast<const extent*>(byte_strides);
     }
-    in.room[i] = whole;
+    in.strides_room[i] = whole;
   }
-  return in.room;
+  return in.strides_room;
 }
 
 void describe_array(inbound& in, PyArrayObject* array) {
@@ -144,7 +144,7 @@ PyObject* wrap_as_ndarray(handed_over& out, PyObject*) {
   }
   ref base = make_holder(std::move(out.keep));
   if (!base) return nullptr;
-  npy_intp strides[64];
+  npy_intp strides[most_held_axes];
   const bool dense = view.strides() == nullptr;
   for (int i = 0; !dense && i < view.ndim(); ++i) {
     strides[i] = view.strides()[i] * view.dtype().itemsize();

@@ -179,7 +179,7 @@ PyObject* conclude(inbound& in, const requirements& wanted, const decision& deci
     if (in.capsule && in.desc.state.contains(reason_code::version))
       consume_capsule(in.capsule.get());
   } else {
-    extent room[64];
+    extent room[most_held_axes];
     // Taken first: while the GIL is away nobody else may consume or free what is read.
     owner source = in.row->take(in);
     handed_over out = hand_over(in, wanted, decided, source, room);

@@ -55,7 +55,9 @@ struct inbound {
   bool deletes_without_python = false;
   use_listener listener;  ///< of a producer that protects its device memory itself; set by `take`
   std::unique_ptr<remarks> wrong;  ///< made when there is something to say
-  extent room[128];                ///< shapes and strides that no producer keeps in DLPack's form
+  /// For a shape and strides that no producer keeps in DLPack's form.
+  extent strides_room[most_held_axes];
+  extent shape_room[most_held_axes];
 
  private:
   remarks& say();
@@ -132,7 +134,8 @@ PyObject* conclude(inbound& in, const requirements& wanted, const decision& deci
 
 /// ORDER and COPY for a decision that is no refusal and no identity: what a target wraps. `source` is
 /// what the row has taken; what a copy leaves of it is for the caller to drop, with the GIL, when the
-/// result was wrapped, because the view may borrow its shape from there. `room` has space for 64 extents.
+/// result was wrapped, because the view may borrow its shape from there. `room` has space for
+/// `most_held_axes` extents.
 /// @throws std::bad_alloc, device_error
 handed_over hand_over(inbound& in, const requirements& wanted, const decision& decided,
                       owner& source, extent* room);

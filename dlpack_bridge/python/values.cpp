@@ -19,12 +19,12 @@ int read_extents(PyObject* object, std::int64_t* out) noexcept {
   const ref values = PyList_Check(object)    ? ref::steal(PyList_AsTuple(object))
                      : PyTuple_Check(object) ? ref::borrow(object)
                                              : ref();
-  const Py_ssize_t count = values ? PyTuple_GET_SIZE(values.get()) : most_axes + 1;
-  for (Py_ssize_t i = 0; i < count && count <= most_axes && !PyErr_Occurred(); ++i) {
+  const Py_ssize_t count = values ? PyTuple_GET_SIZE(values.get()) : most_held_axes + 1;
+  for (Py_ssize_t i = 0; i < count && count <= most_held_axes && !PyErr_Occurred(); ++i) {
     const ref value = ref::steal(PyNumber_Index(PyTuple_GET_ITEM(values.get(), i)));
     if (value) out[i] = PyLong_AsLongLong(value.get());
   }
-  const bool all = count <= most_axes && !PyErr_Occurred();
+  const bool all = count <= most_held_axes && !PyErr_Occurred();
   PyErr_Clear();
   return all ? static_cast<int>(count) : -1;
 }

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include <dlpack_bridge/capabilities.hpp>
 #include <dlpack_bridge/python/object.hpp>
 
 namespace dlpack_bridge::python {
@@ -20,11 +21,8 @@ std::optional<std::string_view> utf8(PyObject* object) noexcept;
 /// An int from 0 to `largest`; empty with TypeError or ValueError set.
 std::optional<int> small_int(PyObject* object, int largest) noexcept;
 
-/// Most axes of an array that is described by Python objects.
-inline constexpr int most_axes = 64;
-
-/// The ints of a tuple or list, written to `out`, which has space for `most_axes`. Returns how many; -1
-/// without an error when it is neither, is too long or holds something else.
+/// The ints of a tuple or list, written to `out`, which has space for `most_held_axes`. Returns how
+/// many; -1 without an error when it is neither, is too long or holds something else.
 int read_extents(PyObject* object, std::int64_t* out) noexcept;
 
 /// The same of `x.shape`, whatever sequence that is.
