@@ -96,14 +96,9 @@ bool read_strides(inbound& in, PyObject* dict, const extent* shape, int ndim, dt
   strides = nullptr;
   PyObject* given = item(dict, "strides");
   if (given == nullptr) return true;  // row-major
-  extent* const bytes = in.strides_room;
-  if (read_extents(given, bytes) != ndim) return false;
-  const std::int64_t itemsize = type.itemsize();
-  for (int i = 0; i < ndim; ++i) {
-    if (bytes[i] % itemsize != 0 && shape[i] > 1) in.desc.byte_strides = true;
-  }
-  for (int i = 0; i < ndim && !in.desc.byte_strides; ++i) bytes[i] /= itemsize;
-  strides = bytes;
+  extent byte_strides[most_held_axes];
+  if (read_extents(given, byte_strides) != ndim) return false;
+  strides = read_byte_strides(in, shape, byte_strides, ndim, type.itemsize());
   return true;
 }
 

@@ -67,14 +67,9 @@ void describe_view(inbound& in, const Py_buffer& view, bool read_only) {
     return;
   }
   if (element.swapped) in.desc.state.add(why::byte_order);
-  const extent* strides = view.strides == nullptr ? nullptr : in.strides_room;
-  for (int i = 0; strides != nullptr && i < view.ndim; ++i) {
-    if (view.strides[i] % view.itemsize != 0 && shape[i] > 1) {
-      in.desc.byte_strides = true;
-      strides = reinterpret_cast<const extent*>(view.strides);
-      break;
-    }
-    in.strides_room[i] = view.strides[i] / view.itemsize;
+  const auto* strides = reinterpret_cast<const extent*>(view.strides);
+  if (strides != nullptr) {
+    strides = read_byte_strides(in, shape, strides, view.ndim, view.itemsize);
   }
   in.desc.view = tensor_view(view.buf, shape, strides, view.ndim, element.type, {}, read_only);
   describe_layout(in.desc);

@@ -1,7 +1,6 @@
 #include <dlpack_bridge/python/numpy.hpp>
 
 #include <array>
-#include <bit>
 #include <cstdint>
 #include <new>
 #include <utility>
@@ -15,22 +14,6 @@ namespace dlpack_bridge::python {
 namespace {
 
 // ---- source --------------------------------------------------------------------------------
-
-// Turns byte strides into element strides where all of them are whole; says so where not.
-const extent* element_strides(inbound& in, const npy_intp* shape, const npy_intp* byte_strides,
-                              int ndim, std::int64_t itemsize) noexcept {
-  const bool shifts = (itemsize & (itemsize - 1)) == 0;  // has_single_bit counts all bits
-  const int shift = std::countr_zero(static_cast<std::uint64_t>(itemsize));
-  for (int i = 0; i < ndim; ++i) {
-    const extent whole = shifts ? byte_strides[i] >> shift : byte_strides[i] / itemsize;
-    if (whole * itemsize != byte_strides[i] && shape[i] > 1) {
-      in.desc.byte_strides = true;
-      return reinterpret_cast<const extent*>(byte_strides);
-    }
-    in.strides_room[i] = whole;
-  }
-  return in.strides_room;
-}
 
 void describe_array(inbound& in, PyArrayObject* array) {
   static_assert(sizeof(npy_intp) == sizeof(extent));
@@ -49,7 +32,8 @@ void describe_array(inbound& in, PyArrayObject* array) {
   }
   const extent* strides = nullptr;
   if (in.desc.has_layout) {
-    strides = element_strides(in, PyArray_DIMS(array), PyArray_STRIDES(array), ndim, itemsize);
+    const auto* byte_strides = reinterpret_cast<const extent*>(PyArray_STRIDES(array));
+    strides = read_byte_strides(in, shape, byte_strides, ndim, itemsize);
   }
   in.desc.view =
       tensor_view(PyArray_DATA(array), shape, strides, ndim, type, {}, !PyArray_ISWRITEABLE(array));

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -92,6 +94,24 @@ inline bool describe(inbound& in, const requirements& wanted) {
 /// Fills the description from a struct that somebody keeps alive for the call: validates it first.
 /// `flags` are DLPack's.
 void describe_tensor(inbound& in, const DLTensor& tensor, std::uint64_t flags);
+
+/// Strides that a producer gives in bytes, written to `in.strides_room`: in elements where all of them are
+/// whole, otherwise as they are, which the description says then.
+inline const extent* read_byte_strides(inbound& in, const extent* shape, const extent* byte_strides,
+                                       int ndim, std::int64_t itemsize) noexcept {
+  const bool shifts = (itemsize & (itemsize - 1)) == 0;  // has_single_bit counts all bits
+  const int shift = std::countr_zero(static_cast<std::uint64_t>(itemsize));
+  for (int i = 0; i < ndim; ++i) {
+    const extent whole = shifts ? byte_strides[i] >> shift : byte_strides[i] / itemsize;
+    if (whole * itemsize != byte_strides[i] && shape[i] > 1) {
+      in.desc.byte_strides = true;
+      std::copy_n(byte_strides, ndim, in.strides_room);
+      break;
+    }
+    in.strides_room[i] = whole;
+  }
+  return in.strides_room;
+}
 
 // What several rows do alike.
 owner take_object(inbound& in);       ///< the object itself keeps the memory alive
