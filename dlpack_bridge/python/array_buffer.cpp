@@ -235,13 +235,9 @@ PyObject* rebuild_array(PyObject*, PyObject* args) {
   extent extents[most_held_axes];
   dtype type;
   if (!read_type(code, bits, lanes, type)) return nullptr;
-  auto* view = static_cast<Py_buffer*>(PyMem_RawCalloc(1, sizeof(Py_buffer)));
-  if (view == nullptr) return PyErr_NoMemory();
-  if (PyObject_GetBuffer(buffer, view, PyBUF_SIMPLE) != 0) {
-    PyMem_RawFree(view);
-    return nullptr;
-  }
-  owner keep = own_buffer(view);
+  owner keep;
+  const Py_buffer* const view = borrow_buffer(buffer, PyBUF_SIMPLE, keep);
+  if (view == nullptr) return nullptr;
   const int ndim = read_extents(shape, extents);
   if (!fits_shape(*view, extents, ndim, type)) return nullptr;
   const tensor_view elements(view->buf, extents, nullptr, ndim, type, {},

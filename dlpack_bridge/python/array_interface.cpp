@@ -73,13 +73,9 @@ bool read_data(inbound& in, PyObject* dict, bool on_host, named_memory& memory) 
     return !PyErr_Occurred();
   }
   if (!on_host) return false;
-  auto* view = static_cast<Py_buffer*>(PyMem_RawCalloc(1, sizeof(Py_buffer)));
+  const Py_buffer* const view =
+      borrow_buffer(pair == nullptr ? in.object : pair, PyBUF_SIMPLE, in.held);
   if (view == nullptr) return false;
-  if (PyObject_GetBuffer(pair == nullptr ? in.object : pair, view, PyBUF_SIMPLE) != 0) {
-    PyMem_RawFree(view);
-    return false;
-  }
-  in.held = own_buffer(view);
   PyObject* offset_object = item(dict, "offset");
   const Py_ssize_t offset = offset_object == nullptr ? 0 : PyLong_AsSsize_t(offset_object);
   if (PyErr_Occurred()) return false;

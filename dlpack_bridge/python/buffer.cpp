@@ -83,18 +83,8 @@ bool describe_buffer(inbound& in, const requirements&) {
 
 bool describe_lent_buffer(inbound& in) {
   const bool immutable = capabilities_of(in.desc.source).immutable;
-  auto* view = static_cast<Py_buffer*>(PyMem_RawCalloc(1, sizeof(Py_buffer)));
-  if (view == nullptr) {
-    PyErr_NoMemory();
-    return false;
-  }
-  if (PyObject_GetBuffer(in.object, view, PyBUF_FULL_RO) != 0) {
-    PyMem_RawFree(view);
-    return false;
-  }
-  // The export itself is kept, not only the object: close() of shared memory or mmap then raises
-  // BufferError instead of unmapping what a view still reads (numpy#18294).
-  in.held = own_buffer(view);
+  const Py_buffer* const view = borrow_buffer(in.object, PyBUF_FULL_RO, in.held);
+  if (view == nullptr) return false;
   describe_view(in, *view, immutable || view->readonly != 0);
   return true;
 }

@@ -59,15 +59,13 @@ bool describe_ndarray(inbound& in, const requirements&) {
 // np.ndarray(buffer=...) keeps the object and not its export: whoever closes shared memory or a map leaves
 // such an array dangling (numpy#18294). A result, and an argument that outlives its call, hold it as well.
 [[gnu::noinline]] owner keep_with_buffer(PyObject* array, PyObject* base) {
-  owner object = own_object(array);
-  auto* view = static_cast<Py_buffer*>(PyMem_RawCalloc(1, sizeof(Py_buffer)));
-  if (view == nullptr) throw std::bad_alloc();
-  if (PyObject_GetBuffer(base, view, PyBUF_SIMPLE) != 0) {  // one that is not contiguous, or closed
+  owner both[2] = {own_object(array), {}};
+  if (borrow_buffer(base, PyBUF_SIMPLE, both[1]) == nullptr) {
+    const bool lacks_memory = PyErr_ExceptionMatches(PyExc_MemoryError) != 0;
     PyErr_Clear();
-    PyMem_RawFree(view);
-    return object;
+    if (lacks_memory) throw std::bad_alloc();
+    return std::move(both[0]);  // one that is not contiguous, or closed
   }
-  owner both[2] = {std::move(object), own_buffer(view)};
   return owner::of(std::to_array(std::move(both)));
 }
 

@@ -117,8 +117,18 @@ void drop_with_gil(owner& keep) noexcept {
   else keep.reset();
 }
 
-owner own_buffer(Py_buffer* buffer) noexcept {
-  return owner(buffer, [](void* kept) noexcept { release_anywhere(kept, release_buffer); });
+const Py_buffer* borrow_buffer(PyObject* object, int flags, owner& keep) noexcept {
+  auto* buffer = static_cast<Py_buffer*>(PyMem_RawCalloc(1, sizeof(Py_buffer)));
+  if (buffer == nullptr) {
+    PyErr_NoMemory();
+    return nullptr;
+  }
+  if (PyObject_GetBuffer(object, buffer, flags) != 0) {
+    PyMem_RawFree(buffer);
+    return nullptr;
+  }
+  keep = owner(buffer, [](void* kept) noexcept { release_anywhere(kept, release_buffer); });
+  return buffer;
 }
 
 owner own_managed(DLManagedTensorVersioned* tensor) noexcept {

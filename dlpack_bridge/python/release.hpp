@@ -18,8 +18,9 @@ owner own_object(PyObject* object) noexcept;
 /// Lets go of what an owner keeps. Needs the GIL, so that an object need not look for it.
 void drop_with_gil(owner& keep) noexcept;
 
-/// Keeps a filled Py_buffer of `PyMem_RawMalloc` alive; takes it.
-owner own_buffer(Py_buffer* buffer) noexcept;
+/// Asks an object for its buffer. `keep` keeps the export and not only the object: close() of shared memory
+/// or a map then raises BufferError instead of unmapping what is still read. Null with an error set.
+const Py_buffer* borrow_buffer(PyObject* object, int flags, owner& keep) noexcept;
 
 /// Keeps a producer's managed tensor alive. Its deleter runs where it is dropped; an error that a
 /// deleter leaves behind is discarded, and one that was pending before stays.
