@@ -1,7 +1,10 @@
 // What several source rows do alike.
 
+#include <algorithm>
+
 #include <dlpack_bridge/python/release.hpp>
 #include <dlpack_bridge/python/source.hpp>
+#include <dlpack_bridge/python/values.hpp>
 
 namespace dlpack_bridge::python {
 
@@ -15,6 +18,17 @@ void describe_tensor(inbound& in, const DLTensor& tensor, std::uint64_t flags) {
     return;
   }
   describe_struct(in.desc, checked, flags);
+}
+
+void describe_claims(inbound& in, std::optional<dtype> type, std::optional<device> where,
+                     bool read_only) {
+  const int ndim = read_shape(in.object, in.shape_room);
+  in.desc.has_layout = false;
+  in.desc.has_dtype = type.has_value();
+  in.desc.has_device = where.has_value();
+  in.desc.view =
+      tensor_view(nullptr, ndim < 0 ? nullptr : in.shape_room, nullptr, std::max(ndim, 0),
+                  type.value_or(dtype()), where.value_or(device()), read_only);
 }
 
 owner take_object(inbound& in) { return own_object(in.object); }

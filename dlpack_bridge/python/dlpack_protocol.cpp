@@ -1,6 +1,5 @@
 // Producers with `__dlpack__`, and DLPack capsules given as they are.
 
-#include <algorithm>
 #include <optional>
 #include <string>
 
@@ -9,7 +8,6 @@
 #include <dlpack_bridge/python/dtype_object.hpp>
 #include <dlpack_bridge/python/errors.hpp>
 #include <dlpack_bridge/python/source.hpp>
-#include <dlpack_bridge/python/values.hpp>
 #include <dlpack_bridge/version.hpp>
 
 namespace dlpack_bridge::python {
@@ -137,14 +135,9 @@ bool refuse_with_claims(inbound& in, const producer_row& producer, std::optional
   const ref type = attribute_or_none(in.object, "dtype");
   const std::optional<dtype> element = type ? dtype_from_object(type.get()) : std::nullopt;
   PyErr_Clear();
-  const int ndim = read_shape(in.object, in.shape_room);
   if (!where && producer.find_device != nullptr) where = producer.find_device(in.object);
-  in.desc.has_dtype = element.has_value();
-  in.desc.has_device = where.has_value();
+  describe_claims(in, element, where, holds.immutable);
   in.desc.says_contiguous = true;
-  in.desc.view =
-      tensor_view(nullptr, ndim < 0 ? nullptr : in.shape_room, nullptr, std::max(ndim, 0),
-                  element.value_or(dtype()), where.value_or(device()), holds.immutable);
   return true;
 }
 

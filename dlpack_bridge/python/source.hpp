@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include <dlpack_bridge/python/errors.hpp>
@@ -94,6 +95,11 @@ inline bool describe(inbound& in, const requirements& wanted) {
 /// Fills the description from a struct that somebody keeps alive for the call: validates it first.
 /// `flags` are DLPack's.
 void describe_tensor(inbound& in, const DLTensor& tensor, std::uint64_t flags);
+
+/// Fills the description of an array whose memory nobody looks at: with its `shape` and with what it says
+/// of its elements and its place.
+void describe_claims(inbound& in, std::optional<dtype> type, std::optional<device> where,
+                     bool read_only);
 
 /// Strides that a producer gives in bytes, written to `in.strides_room`: in elements where all of them are
 /// whole, otherwise as they are, which the description says then.

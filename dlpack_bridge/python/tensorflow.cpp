@@ -106,15 +106,10 @@ bool refuse_objects(inbound& in, const own_tensors* own, PyObject* dlpack_device
   if (found == std::end(objects)) return false;
   constexpr const char* names[] = {"string", "resource", "variant"};
   in.name_dtype(names[found - std::begin(objects)]);
-  const int ndim = read_shape(in.object, in.shape_room);
   const std::optional<device> where =
       dlpack_device == nullptr ? std::nullopt : announced_device(dlpack_device, in.object);
   PyErr_Clear();
-  in.desc.has_layout = false;
-  in.desc.has_device = where.has_value();
-  in.desc.view =
-      tensor_view(nullptr, ndim < 0 ? nullptr : in.shape_room, nullptr, std::max(ndim, 0), dtype(),
-                  where.value_or(device()), /*read_only=*/true);
+  describe_claims(in, std::nullopt, where, /*read_only=*/true);
   return true;
 }
 

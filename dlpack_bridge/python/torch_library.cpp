@@ -2,7 +2,6 @@
 
 #include <dlpack_bridge/python/torch_library.hpp>
 
-#include <algorithm>
 #include <string_view>
 
 #include <dlpack_bridge/python/source.hpp>
@@ -142,12 +141,7 @@ void describe_surface(inbound& in) {
   const std::optional<dtype> type = dtype::from_name(last_word(type_name));
   const std::optional<device> place =
       device::from_name(words(attribute_or_none(in.object, "device").get()));
-  const int ndim = read_shape(in.object, in.shape_room);
-  in.desc.has_layout = false;
-  in.desc.has_dtype = type.has_value();
-  in.desc.has_device = place.has_value();
-  in.desc.view = tensor_view(nullptr, ndim < 0 ? nullptr : in.shape_room, nullptr,
-                             std::max(ndim, 0), type.value_or(dtype()), place.value_or(device()));
+  describe_claims(in, type, place, /*read_only=*/false);
   if (!type) in.name_dtype(type_name);
 }
 
