@@ -11,6 +11,7 @@
 #include <dlpack_bridge/python/process_state.hpp>
 #include <dlpack_bridge/python/release.hpp>
 #include <dlpack_bridge/python/source.hpp>
+#include <dlpack_bridge/python/values.hpp>
 
 namespace dlpack_bridge::python {
 namespace {
@@ -21,9 +22,7 @@ std::string type_words(PyObject* x) {
   const ref module = attribute_or_none(const_cast<PyObject*>(type), "__module__");
   const ref name = attribute_or_none(const_cast<PyObject*>(type), "__qualname__");
   const ref text = ref::steal(PyUnicode_FromFormat("%S.%S", module.get(), name.get()));
-  const char* words = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
-  if (words == nullptr) PyErr_Clear();
-  std::string result = words == nullptr ? Py_TYPE(x)->tp_name : words;
+  const std::string result = words(text.get(), Py_TYPE(x)->tp_name);
   return result.starts_with("builtins.") ? result.substr(9) : result;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <dlpack_bridge/python/numpy.hpp>
+#include <dlpack_bridge/python/values.hpp>
 
 namespace dlpack_bridge::python {
 namespace {
@@ -92,13 +93,7 @@ PyArray_Descr* descriptor_of(dtype t) noexcept {
 }
 
 std::string dtype_words(PyArray_Descr* descr) {
-  const ref text = ref::steal(PyObject_Str(reinterpret_cast<PyObject*>(descr)));
-  const char* words = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
-  if (words == nullptr) {
-    PyErr_Clear();
-    return "unknown";
-  }
-  std::string name = words;
+  std::string name = words(reinterpret_cast<PyObject*>(descr));
   if (PyDataType_HASFIELDS(descr)) name.insert(0, "structured ");
   return name;
 }

@@ -10,6 +10,7 @@
 #include <dlpack_bridge/python/process_state.hpp>
 #include <dlpack_bridge/python/release.hpp>
 #include <dlpack_bridge/python/source.hpp>
+#include <dlpack_bridge/python/values.hpp>
 
 namespace dlpack_bridge::python {
 namespace {
@@ -115,12 +116,9 @@ void inbound::name_dtype(std::string text) {
 bool inbound::refuse_producer_error() {
   if (!is_answer_error()) return false;
   PyObject* const cause = (say().cause = take_error()).get();
-  const ref text = ref::steal(PyObject_Str(cause));
-  const char* words = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
-  if (words == nullptr) PyErr_Clear();
   desc.has_layout = desc.has_dtype = desc.has_device = false;
-  refuse(reason_code::producer, std::string(Py_TYPE(cause)->tp_name) + ": " +
-                                    in_one_line(words == nullptr ? "(no text)" : words));
+  refuse(reason_code::producer,
+         std::string(Py_TYPE(cause)->tp_name) + ": " + in_one_line(words(cause, "(no text)")));
   return true;
 }
 

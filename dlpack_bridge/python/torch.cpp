@@ -7,6 +7,7 @@
 #include <dlpack_bridge/python/release.hpp>
 #include <dlpack_bridge/python/torch_library.hpp>
 #include <dlpack_bridge/python/torch_stream.hpp>
+#include <dlpack_bridge/python/values.hpp>
 
 namespace dlpack_bridge::python {
 namespace {

@@ -2,6 +2,7 @@
 
 #include <dlpack_bridge/python/torch_library.hpp>
 
+#include <string>
 #include <string_view>
 
 #include <dlpack_bridge/python/source.hpp>
@@ -96,13 +97,6 @@ bool load_torch(PyObject* module) noexcept {
   lib.tensor = type;
   lib.functions.load(c_module.get());
   return true;
-}
-
-std::string words(PyObject* object) noexcept {
-  const ref text = ref::steal(object == nullptr ? nullptr : PyObject_Str(object));
-  const char* utf8 = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
-  if (utf8 == nullptr) PyErr_Clear();
-  return utf8 == nullptr ? "unknown" : utf8;
 }
 
 without_torch_function::without_torch_function() noexcept {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
 #include <dlpack_bridge/python/descriptor.hpp>
 #include <dlpack_bridge/python/object.hpp>
@@ -86,9 +85,6 @@ inline check_answer ask(const Method& method, PyObject* tensor) noexcept {
   }
   return PyErr_Occurred() ? check_answer::failed : ask_method(method, tensor);
 }
-
-/// `str(object)`, or "unknown"; never leaves an error set.
-std::string words(PyObject* object) noexcept;
 
 /// Whether autograd records in this thread.
 bool grad_mode() noexcept;

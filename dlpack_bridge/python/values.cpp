@@ -14,6 +14,13 @@ std::optional<std::string_view> utf8(PyObject* object) noexcept {
   return std::string_view(data, static_cast<std::size_t>(length));
 }
 
+std::string words(PyObject* object, const char* otherwise) {
+  const ref printed = ref::steal(object == nullptr ? nullptr : PyObject_Str(object));
+  const char* found = printed ? PyUnicode_AsUTF8(printed.get()) : nullptr;
+  if (found == nullptr) PyErr_Clear();
+  return found == nullptr ? otherwise : found;
+}
+
 int read_extents(PyObject* object, std::int64_t* out) noexcept {
   // A list may change while its elements are asked for their values.
   const ref values = PyList_Check(object)    ? ref::steal(PyList_AsTuple(object))

@@ -18,6 +18,9 @@ ref text(const std::string& value) noexcept;
 /// The characters of a str, borrowed from it; empty with an error set.
 std::optional<std::string_view> utf8(PyObject* object) noexcept;
 
+/// `str(object)` for a message; `otherwise` where that raises and for null. Never leaves an error set.
+std::string words(PyObject* object, const char* otherwise = "unknown");
+
 /// An int from 0 to `largest`; empty with TypeError or ValueError set.
 std::optional<int> small_int(PyObject* object, int largest) noexcept;
 
