@@ -115,6 +115,7 @@ set(dlpack_bridge_python_internal_headers
     buffer.hpp
     dlpack_call.hpp
     dlpack_targets.hpp
+    dtype_text.hpp
     jax.hpp
     numpy_api.hpp
     tensorflow.hpp
@@ -139,6 +140,7 @@ set(dlpack_bridge_python_sources
     dlpack_protocol.cpp
     dlpack_targets.cpp
     dtype_object.cpp
+    dtype_text.cpp
     entry.cpp
     errors.cpp
     exchange_api.cpp

@@ -6,7 +6,7 @@
 #include <string>
 
 #include <dlpack_bridge/python/array.hpp>
-#include <dlpack_bridge/python/dtype_object.hpp>
+#include <dlpack_bridge/python/dtype_text.hpp>
 #include <dlpack_bridge/python/errors.hpp>
 #include <dlpack_bridge/python/process_state.hpp>
 #include <dlpack_bridge/python/release.hpp>
@@ -62,27 +62,6 @@ int exporter_get_buffer(PyObject* object, Py_buffer* out, int flags) {
   Py_INCREF(object);
   out->obj = object;
   return 0;
-}
-
-// The struct module's letter (PEP 3118's Z for complex), or null where there is none.
-const char* format_of(dtype type) noexcept {
-  switch (id_of(type)) {
-    case dtype_id::boolean: return "?";
-    case dtype_id::int8: return "b";
-    case dtype_id::int16: return "h";
-    case dtype_id::int32: return "i";
-    case dtype_id::int64: return "q";
-    case dtype_id::uint8: return "B";
-    case dtype_id::uint16: return "H";
-    case dtype_id::uint32: return "I";
-    case dtype_id::uint64: return "Q";
-    case dtype_id::float16: return "e";
-    case dtype_id::float32: return "f";
-    case dtype_id::float64: return "d";
-    case dtype_id::complex64: return "Zf";
-    case dtype_id::complex128: return "Zd";
-    default: return nullptr;
-  }
 }
 
 exporter_object* allocate_exporter(PyObject* array, const char* format, Py_ssize_t itemsize,

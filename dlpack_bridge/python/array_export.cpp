@@ -1,12 +1,12 @@
 // How an Array leaves by itself: `__dlpack__` and the interface dicts.
 
-#include <bit>
 #include <limits>
 #include <string>
 
 #include <dlpack_bridge/python/array.hpp>
 #include <dlpack_bridge/python/capsule.hpp>
 #include <dlpack_bridge/python/device_object.hpp>
+#include <dlpack_bridge/python/dtype_text.hpp>
 #include <dlpack_bridge/python/errors.hpp>
 #include <dlpack_bridge/python/keywords.hpp>
 #include <dlpack_bridge/python/process_state.hpp>
@@ -150,20 +150,6 @@ target_row make_transit_row(bool versioned) noexcept {
 }
 
 // ---- the interface dicts ---------------------------------------------------------------------
-
-// '<f4' and the like; empty when NumPy has no such type of its own.
-std::string typestr_of(dtype type) {
-  static const dtype_set named = capabilities_of(framework::numpy).dtypes;
-  if (!named.contains(id_of(type))) return {};
-  const char kind = type.code == kDLBool    ? 'b'
-                    : type.code == kDLInt   ? 'i'
-                    : type.code == kDLUInt  ? 'u'
-                    : type.code == kDLFloat ? 'f'
-                                            : 'c';
-  const char native = std::endian::native == std::endian::little ? '<' : '>';
-  const char order = type.itemsize() == 1 ? '|' : native;
-  return std::string{order, kind} + std::to_string(type.itemsize());
-}
 
 // Strides are always written: whoever finds none may ask for a buffer, which an Array is not (Pillow).
 PyObject* interface_dict(const array_object* self, const std::string& typestr) noexcept {

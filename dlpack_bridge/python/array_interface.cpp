@@ -1,11 +1,11 @@
 // Objects with `__array_interface__` (host) or `__cuda_array_interface__` (CUDA): a dict that names
 // an address.
 
-#include <bit>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include <dlpack_bridge/python/dtype_text.hpp>
 #include <dlpack_bridge/python/release.hpp>
 #include <dlpack_bridge/python/source.hpp>
 #include <dlpack_bridge/python/values.hpp>
@@ -14,32 +14,6 @@ namespace dlpack_bridge::python {
 namespace {
 
 using why = reason_code;
-
-// Reads "<f4": kind and bytes. Lanes 0 when DLPack has no such element.
-dtype read_typestr(std::string_view text, bool& swapped) noexcept {
-  dtype none;
-  none.lanes = 0;
-  if (text.size() < 3) return none;
-  const char native = std::endian::native == std::endian::little ? '<' : '>';
-  const char order = text[0];
-  int bytes = 0;
-  for (const char digit : text.substr(2)) {
-    if (digit < '0' || digit > '9' || bytes > 16) return none;
-    bytes = 10 * bytes + (digit - '0');
-  }
-  swapped = (order == '<' || order == '>') && order != native && bytes > 1;
-  if (bytes == 0 || bytes > 16) return none;
-  dtype read = none;
-  switch (text[1]) {
-    case 'b': read = dtype(kDLBool, 8 * bytes); break;
-    case 'i': read = dtype(kDLInt, 8 * bytes); break;
-    case 'u': read = dtype(kDLUInt, 8 * bytes); break;
-    case 'f': read = dtype(kDLFloat, 8 * bytes); break;
-    case 'c': read = dtype(kDLComplex, 8 * bytes); break;
-    default: return none;
-  }
-  return id_of(read) == dtype_id::unknown ? none : read;
-}
 
 PyObject* item(PyObject* dict, const char* key) noexcept {
   PyObject* found = PyDict_GetItemString(dict, key);
@@ -128,16 +102,15 @@ bool describe_dict(inbound& in, PyObject* dict, DLDeviceType where) {
   PyObject* shape_object = item(dict, "shape");
   const int ndim = shape_object == nullptr ? -1 : read_extents(shape_object, in.shape_room);
   if (ndim < 0) return malformed(in, "shape is no tuple of ints; mend it in the producer");
-  bool swapped = false;
-  const dtype type = read_typestr(text, swapped);
-  if (type.lanes == 0) {
+  const std::optional<written_dtype> element = dtype_from_typestr(text);
+  if (!element) {
     in.desc.has_layout = false;
     const bool objects = std::string_view(text).substr(0, 2).ends_with('O');
     in.name_dtype("typestr '" + std::string(text) + (objects ? "' (object)" : "'"));
     in.desc.view = tensor_view(nullptr, in.shape_room, nullptr, ndim, dtype(), device(where));
     return true;
   }
-  if (swapped) in.desc.state.add(why::byte_order);
+  if (element->swapped) in.desc.state.add(why::byte_order);
   named_memory memory;
   const bool on_host = where == kDLCPU;
   if (!read_data(in, dict, on_host, memory)) {
@@ -146,6 +119,7 @@ bool describe_dict(inbound& in, PyObject* dict, DLDeviceType where) {
                      "data is neither a pair (address, read-only) nor a contiguous buffer with an "
                      "offset inside it; mend it in the producer");
   }
+  const dtype type = element->type;
   void* const data = memory.data;
   const bool read_only = memory.read_only;
   const extent* strides;

@@ -1,9 +1,10 @@
 #include <dlpack_bridge/python/buffer.hpp>
 
-#include <bit>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include <dlpack_bridge/python/dtype_text.hpp>
 #include <dlpack_bridge/python/release.hpp>
 #include <dlpack_bridge/python/source.hpp>
 
@@ -12,44 +13,9 @@ namespace {
 
 using why = reason_code;
 
-struct element_format {
-  dtype type;
-  bool known = false;
-  bool swapped = false;
-};
-
-// One item of the struct module's language (PEP 3118 adds Z for complex). The size decides the
-// width: native and standard sizes differ.
-element_format read_format(std::string_view format, Py_ssize_t itemsize) noexcept {
-  element_format e;
-  if (!format.empty() && std::string_view("@=<>!|").find(format.front()) != format.npos) {
-    const char order = format.front() == '!' ? '>' : format.front();
-    const char native = std::endian::native == std::endian::little ? '<' : '>';
-    e.swapped = (order == '<' || order == '>') && order != native && itemsize > 1;
-    format.remove_prefix(1);
-  }
-  const bool is_complex = format.starts_with('Z');
-  if (is_complex) format.remove_prefix(1);
-  if (format.size() != 1 || itemsize > 16) return e;
-  const int bits = static_cast<int>(8 * itemsize);
-  const auto any_of = [&](std::string_view letters) {
-    return letters.find(format.front()) != letters.npos;
-  };
-  if (is_complex && any_of("efd")) e.type = dtype(kDLComplex, bits);
-  else if (is_complex) return e;
-  else if (any_of("?")) e.type = dtype(kDLBool, bits);
-  else if (any_of("bhilqn")) e.type = dtype(kDLInt, bits);
-  else if (any_of("BcHILQN")) e.type = dtype(kDLUInt, bits);
-  else if (any_of("efd")) e.type = dtype(kDLFloat, bits);
-  else if (any_of("FD")) e.type = dtype(kDLComplex, bits);
-  else return e;
-  e.known = id_of(e.type) != dtype_id::unknown;
-  return e;
-}
-
 void describe_view(inbound& in, const Py_buffer& view, bool read_only) {
   const std::string_view format = view.format == nullptr ? "B" : view.format;
-  const element_format element = read_format(format, view.itemsize);
+  const std::optional<written_dtype> element = dtype_from_format(format, view.itemsize);
   // Exporters may leave the shape out for one axis, and ctypes leaves the strides out.
   in.shape_room[0] = view.itemsize == 0 ? 0 : view.len / view.itemsize;
   const auto* shape =
@@ -60,18 +26,18 @@ void describe_view(inbound& in, const Py_buffer& view, bool read_only) {
               "the buffer has suboffsets (pointers to pointers); copy it into one block");
     return;
   }
-  if (!element.known) {
+  if (!element) {
     in.desc.has_layout = false;
     in.name_dtype("buffer format '" + std::string(format) + "'");
     in.desc.view = tensor_view(view.buf, shape, nullptr, view.ndim, dtype());
     return;
   }
-  if (element.swapped) in.desc.state.add(why::byte_order);
+  if (element->swapped) in.desc.state.add(why::byte_order);
   const auto* strides = reinterpret_cast<const extent*>(view.strides);
   if (strides != nullptr) {
     strides = read_byte_strides(in, shape, strides, view.ndim, view.itemsize);
   }
-  in.desc.view = tensor_view(view.buf, shape, strides, view.ndim, element.type, {}, read_only);
+  in.desc.view = tensor_view(view.buf, shape, strides, view.ndim, element->type, {}, read_only);
   describe_layout(in.desc);
 }
 
