@@ -33,6 +33,7 @@ set(dlpack_bridge_core_internal_headers
     copy_float8.hpp
     copy_instructions.hpp
     copy_kernels.hpp
+    copy_lanes.hpp
     copy_move.hpp
     copy_ops.hpp
     copy_plan.hpp
@@ -265,6 +266,7 @@ set(dlpack_bridge_test_stems
     capabilities
     copy
     copy_instructions
+    copy_stream
     copy_threads
     copy_tiles
     copy_widen

@@ -102,7 +102,8 @@ bool is_worth_streaming(const strided_block& shape, extent count, extent from_si
                         extent to_size) noexcept {
   if (is_transposed(shape)) return count * to_size >= bytes_worth_streaming_transposed;
   const extent read = std::min(std::max(std::abs(shape.from_step), from_size), cache_line);
-  return 2 * to_size >= read && count * (read + to_size) >= bytes_worth_streaming;
+  const extent most_read = streams_narrow_results() ? 2 * to_size : to_size;
+  return read <= most_read && count * (read + to_size) >= bytes_worth_streaming;
 }
 
 /// Whether one run of bytes on each side holds all elements.

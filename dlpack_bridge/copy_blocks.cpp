@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include <dlpack_bridge/copy_stream.hpp>
+#include <dlpack_bridge/copy_transpose.hpp>
 
 namespace dlpack_bridge::detail {
 namespace {
@@ -11,10 +12,13 @@ namespace {
 /// Elements from which on it pays to start at a cache line.
 constexpr extent worth_aligning = 1024;
 
-/// How a long row that is streamed is taken apart; bytes of the source.
-constexpr extent lanes = 4;
-constexpr extent piece_bytes = 512;
-constexpr extent pieces_of_a_lane = 8;
+/// How a long row that is streamed is taken apart; bytes of the source. More memory is on its way at
+/// once when pieces come from several places in turn; whole lines are quicker one after the other.
+struct row_parts {
+  extent lanes, pieces_of_a_lane, piece_bytes;
+};
+constexpr row_parts in_turn{.lanes = 4, .pieces_of_a_lane = 8, .piece_bytes = 512};
+constexpr row_parts one_after_the_other{.lanes = 1, .pieces_of_a_lane = 1, .piece_bytes = 1024};
 
 /// Where a first-level cache cannot hold what is written, the lines are asked for so far ahead.
 constexpr extent worth_announcing = 32768;
@@ -89,7 +93,8 @@ void run_converter::operator()(const std::byte* from, std::byte* to, extent coun
   if (count >= worth_aligning) {
     // Vectors that straddle cache lines take twice as long to store.
     if (const extent head = elements_to_next_line(to, to_size_); head > 0) apply(head);
-    if (to_size_ >= from_size_ && count * to_size_ >= worth_announcing) {
+    const bool announces = caches() == cache_use::announced && to_size_ >= from_size_;
+    if (announces && count * to_size_ >= worth_announcing) {
       const extent run = bytes_announced / to_size_;
       announce_writes(to, bytes_announced);
       while (count > 2 * run) {
@@ -124,8 +129,8 @@ block_copier::block_copier(const road& way, extent from_itemsize, extent to_item
                                                                .converts = steps_ > 0,
                                                                .streams = streaming_})) {
   choose_movers(shape);
-  if (transposed_ && !streaming_ && steps_ == 1 && shape.count >= fewest_widened_columns) {
-    widening_ = widening_for(shape, way.steps[0].operation);
+  if (transposed_ && steps_ == 1 && shape.count >= fewest_widened_columns) {
+    widening_ = widening_for(shape, way.steps[0].operation, streaming_);
   }
 }
 
@@ -169,7 +174,7 @@ void block_copier::copy_transposed(const strided_block& block) const {
   }
   extent columns = tile_.columns;
   // To convert the ends of whole rows by themselves takes longer than stores that straddle lines do.
-  const bool moves_whole_rows = steps_ == 0 && !streaming_ && block.count >= fewest_tile_columns;
+  const bool moves_whole_rows = steps_ == 0 && !streaming_ && block.count >= fewest_tile_columns();
   const bool in_parts = columns < block.count || moves_whole_rows;
   if (block.to_row % cache_line == 0 && in_parts) {
     const extent head = elements_to_next_line(block.to, to_size_);
@@ -179,11 +184,27 @@ void block_copier::copy_transposed(const strided_block& block) const {
     columns = std::min(columns, block.count - column);
     for (extent row = 0; row < block.rows; row += tile_.rows) {
       const extent rows = std::min(tile_.rows, block.rows - row);
+      const strided_block tile = part_of(block, row, rows, column, columns);
       if (tile_.overlap > 0) {
         stream_lines(block, row, rows, column, column + columns);
       } else {
-        copy_tile(part_of(block, row, rows, column, columns));
+        if (streaming_ && caches() == cache_use::by_lines) announce_tile(tile);
+        copy_tile(tile);
       }
+    }
+  }
+}
+
+/// Asks for the lines of the source whose turn comes after the next tile: those of a tile lie far
+/// apart, which the processor does not foresee.
+void block_copier::announce_tile(const strided_block& tile) const {
+  constexpr extent ahead = 2 * cache_line;
+  const auto first = reinterpret_cast<std::uintptr_t>(tile.from) + ahead;
+  const auto step = static_cast<std::uintptr_t>(tile.from_step);
+  const auto bytes = static_cast<std::uintptr_t>(tile.rows * from_size_);
+  for (std::uintptr_t i = 0; i < static_cast<std::uintptr_t>(tile.count); ++i) {
+    for (std::uintptr_t k = 0; k < bytes; k += cache_line) {
+      __builtin_prefetch(reinterpret_cast<const void*>(first + i * step + k));
     }
   }
 }
@@ -232,12 +253,12 @@ void block_copier::copy_rows(const strided_block& block) const {
   }
 }
 
-/// Takes pieces of a row from several places in turn: more memory is on its way at once than when
-/// they follow one another.
 void block_copier::copy_long_row(const strided_block& row) const {
   if (steps_ == 0 && !gather_) return stream_copy(row.to, row.from, row.count * to_size_);
-  const extent piece = piece_bytes / from_size_;
-  const extent lane = piece * pieces_of_a_lane;
+  const row_parts& parts = caches() == cache_use::by_lines ? one_after_the_other : in_turn;
+  const extent lanes = parts.lanes;
+  const extent piece = std::min(parts.piece_bytes / from_size_, buffer_bytes / to_size_);
+  const extent lane = piece * parts.pieces_of_a_lane;
   extent done = std::min(elements_to_next_line(row.to, to_size_), row.count);
   stream_piece(row, 0, done);
   for (; done + lanes * lane <= row.count; done += lanes * lane) {
@@ -280,6 +301,11 @@ void block_copier::gather(const strided_block& tile, std::byte* to) const {
 
 void block_copier::copy_tile(const strided_block& tile) const {
   if (!gather_) return convert(tile);
+  if (transposed_ && streaming_ && steps_ == 0 &&
+      can_stream_transposed(tile.to, tile.to_row, tile.count, tile.rows, to_size_)) {
+    return stream_transposed(tile.from, tile.from_step, tile.to, tile.to_row, tile.count, tile.rows,
+                             to_size_);
+  }
   if (steps_ == 0 && !streaming_) return gatherer_(tile, from_size_);
   lone_buffer gathered;
   gather(tile, gathered.bytes);

@@ -46,6 +46,7 @@ class block_copier {
   void choose_movers(const strided_block& shape) noexcept;
 
   void copy_transposed(const strided_block& block) const;
+  void announce_tile(const strided_block& tile) const;
   void stream_lines(const strided_block& block, extent row, extent rows, extent begin,
                     extent end) const;
   void copy_rows(const strided_block& block) const;

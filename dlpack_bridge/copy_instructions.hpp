@@ -14,6 +14,13 @@
 #endif
 #endif
 
+// Whether the compiler shuffles vectors in any order.
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define DLPACK_BRIDGE_SHUFFLES 1
+#endif
+#endif
+
 namespace dlpack_bridge::detail {
 
 enum class instruction_set : std::uint8_t { baseline, avx2, avx512 };
@@ -26,5 +33,22 @@ instruction_set instructions() noexcept;
 
 /// From now on copies use at most this set, so that tests see each of them on one processor.
 void limit_instructions(instruction_set most) noexcept;
+
+/// How copies go about the caches. That differs by the maker of the processor more than by its
+/// instructions; all of it was measured (docs/performance.md).
+enum class cache_use : std::uint8_t {
+  plain,      ///< as the processor does it by itself: AMD's without AVX-512
+  announced,  ///< Intel's, and all that are not known. Asks for the lines of long rows ahead of their
+              ///< turn; large results go past the caches in pieces, to several places in turn.
+  by_lines,  ///< AMD's with AVX-512. Asks for the lines of transposed sources only; large results go
+             ///< past the caches in whole lines, one after the other.
+};
+
+/// What copies that begin now do.
+cache_use caches() noexcept;
+
+/// From now on copies do this as far as the instructions allow it, so that tests see each on one
+/// processor.
+void assume_caches(cache_use use) noexcept;
 
 }  // namespace dlpack_bridge::detail

@@ -83,8 +83,9 @@ template <>
                                                                      std::size_t count) {
   const auto* in = static_cast<const float*>(from);
   auto* out = static_cast<std::uint16_t*>(to);
+  const bool announces = caches() == cache_use::announced;
   for (; count >= 16; count -= 16, in += 16, out += 16) {
-    announce_reads(in);
+    if (announces) announce_reads(in);
     const __m256 a = _mm256_loadu_ps(in), b = _mm256_loadu_ps(in + 8);
     if (_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_UNORD_Q)) != 0) [[unlikely]] {
       each<single_to_half>(in, out, 16);
@@ -100,8 +101,26 @@ template <>
 }
 
 template <>
-void avx512_kernel<single_to_half>(const void* from, void* to, std::size_t count) {
-  avx2_kernel<single_to_half>(from, to, count);
+[[gnu::target(DLPACK_BRIDGE_AVX512)]] void avx512_kernel<single_to_half>(const void* from, void* to,
+                                                                         std::size_t count) {
+  const auto* in = static_cast<const float*>(from);
+  auto* out = static_cast<std::uint16_t*>(to);
+  const bool announces = caches() == cache_use::announced;
+  for (; count >= 32; count -= 32, in += 32, out += 32) {
+    if (announces) announce_reads(in), announce_reads(in + 16);
+    const __m512 a = _mm512_loadu_ps(in), b = _mm512_loadu_ps(in + 16);
+    if (_mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q) != 0) [[unlikely]] {
+      each<single_to_half>(in, out, 32);
+      continue;
+    }
+    const __m256i low = _mm512_maskz_cvtps_ph(all_of_16, a, _MM_FROUND_TO_NEAREST_INT);
+    const __m256i high = _mm512_maskz_cvtps_ph(all_of_16, b, _MM_FROUND_TO_NEAREST_INT);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), low);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 16), high);
+  }
+  if (count == 0) return;
+  if (in != from) return avx512_kernel<single_to_half>(in + count - 32, out + count - 32, 32);
+  avx2_kernel<single_to_half>(in, out, count);
 }
 
 template <>
@@ -125,23 +144,30 @@ template <>
   each<half_to_single>(in, out, count);
 }
 
+[[gnu::always_inline, gnu::target(DLPACK_BRIDGE_AVX512)]] inline __m512 singles_of_16(
+    const std::uint16_t* halves) {
+  const auto* const from = reinterpret_cast<const __m256i*>(halves);
+  return _mm512_maskz_cvtph_ps(all_of_16, _mm256_loadu_si256(from));
+}
+
 template <>
 [[gnu::target(DLPACK_BRIDGE_AVX512)]] void avx512_kernel<half_to_single>(const void* from, void* to,
                                                                          std::size_t count) {
   const auto* in = static_cast<const std::uint16_t*>(from);
   auto* out = static_cast<float*>(to);
-  for (; count >= 16; count -= 16, in += 16, out += 16) {
-    const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in));
-    const __m256i magnitude = _mm256_and_si256(x, _mm256_set1_epi16(0x7fff));
-    if (_mm256_cmpgt_epi16_mask(magnitude, _mm256_set1_epi16(0x7c00)) != 0) [[unlikely]] {
-      each<half_to_single>(in, out, 16);
+  for (; count >= 32; count -= 32, in += 32, out += 32) {
+    const __m512 a = singles_of_16(in);
+    const __m512 b = singles_of_16(in + 16);
+    if (_mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q) != 0) [[unlikely]] {
+      each<half_to_single>(in, out, 32);
       continue;
     }
-    _mm512_storeu_ps(out, _mm512_maskz_cvtph_ps(all_of_16, x));
+    _mm512_storeu_ps(out, a);
+    _mm512_storeu_ps(out + 16, b);
   }
   if (count == 0) return;
-  if (in != from) return avx512_kernel<half_to_single>(in + count - 16, out + count - 16, 16);
-  each<half_to_single>(in, out, count);
+  if (in != from) return avx512_kernel<half_to_single>(in + count - 32, out + count - 32, 32);
+  avx2_kernel<half_to_single>(in, out, count);
 }
 
 // The vectorised loop takes 64 bytes at a time and takes them apart; the instructions that widen while
@@ -183,9 +209,9 @@ template <>
   const auto* in = static_cast<const float*>(from);
   auto* out = static_cast<std::uint16_t*>(to);
   const __m512i one = _mm512_set1_epi32(1), half = _mm512_set1_epi32(0x7fff);
+  const bool announces = caches() == cache_use::announced;
   for (; count >= 32; count -= 32, in += 32, out += 32) {
-    announce_reads(in);
-    announce_reads(in + 16);
+    if (announces) announce_reads(in), announce_reads(in + 16);
     const __m512 a = _mm512_loadu_ps(in), b = _mm512_loadu_ps(in + 16);
     if (_mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q) != 0) [[unlikely]] {
       each<single_to_bfloat>(in, out, 32);

@@ -1,6 +1,7 @@
 #include <dlpack_bridge/copy_shuffles.hpp>
 
 #include <cstdint>
+#include <cstring>
 
 #include <dlpack_bridge/copy_instructions.hpp>
 
@@ -148,7 +149,34 @@ template <>
     split_16_pixels(from + 3 * at, to + at, to_row);
   }
 }
+
+/// Vectors that straddle cache lines take twice as long to store: only the first and the last one may.
+template <class T>
+[[gnu::target(DLPACK_BRIDGE_AVX512)]] void avx512_fill(const std::byte* from, extent from_row,
+                                                       std::byte* to, extent to_row,
+                                                       std::size_t count) {
+  using vector [[gnu::vector_size(64)]] = T;
+  const auto place = reinterpret_cast<std::uintptr_t>(to);
+  if (count < sizeof(vector) / sizeof(T) || place % sizeof(T) != 0) {
+    return filling<T>::run(from, from_row, to, to_row, count);
+  }
+  const vector all = vector{} + row_of<T>(from)->value;
+  std::byte* const last = to + count * sizeof(T) - sizeof(vector);
+  std::memcpy(to, &all, sizeof(vector));
+  to += sizeof(vector) - place % sizeof(vector);
+  for (; to < last; to += sizeof(vector)) std::memcpy(to, &all, sizeof(vector));
+  std::memcpy(last, &all, sizeof(vector));
+}
 #endif
+
+template <class T>
+shuffle best_fill() noexcept {
+#ifdef DLPACK_BRIDGE_X86
+  if (instructions() == instruction_set::avx512) return avx512_fill<T>;
+  if (instructions() == instruction_set::avx2) return avx2_shuffle<filling<T>>;
+#endif
+  return plain_shuffle<filling<T>>;
+}
 
 template <class Move>
 shuffle best_of() noexcept {
@@ -165,7 +193,7 @@ shuffle of_type(pattern p) noexcept {
     case pattern::every2: return best_of<stepping<T, 2>>();
     case pattern::every3: return best_of<stepping<T, 3>>();
     case pattern::every4: return best_of<stepping<T, 4>>();
-    case pattern::fill: return best_of<filling<T>>();
+    case pattern::fill: return best_fill<T>();
     case pattern::split2: return best_of<splitting<T, 2>>();
     case pattern::split3: return best_of<splitting<T, 3>>();
     case pattern::split4: return best_of<splitting<T, 4>>();

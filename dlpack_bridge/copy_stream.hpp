@@ -15,10 +15,14 @@ inline constexpr extent cache_line = 64;
 /// True when the functions below do more than memcpy, and are worth it on this processor.
 bool can_stream() noexcept;
 
+/// Whether that is worth it for results that are smaller than what is read for them.
+bool streams_narrow_results() noexcept;
+
 /// Copies one row.
 void stream_row(std::byte* to, const std::byte* from, extent bytes) noexcept;
 
-/// Copies much memory, several pages at a time so that more of it is on its way at once.
+/// Copies much memory; where that is quicker several pages at a time, so that more of it is on its
+/// way at once.
 void stream_copy(std::byte* to, const std::byte* from, extent bytes) noexcept;
 
 /// Has to follow the last call of a thread before another thread reads.

@@ -86,9 +86,10 @@ int threads_of_environment() noexcept {
 }  // namespace
 
 int copy_threads() noexcept {
-  const int available = std::clamp(processors(), 1, most_threads);
   int asked = threads_of_openmp();
   if (asked <= 0) asked = threads_of_environment();
+  if (asked == 1) return 1;  // without asking the kernel, which takes longer than all the rest
+  const int available = std::clamp(processors(), 1, most_threads);
   return asked > 0 ? std::min(asked, available) : available;
 }
 

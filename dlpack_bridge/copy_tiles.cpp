@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <dlpack_bridge/copy_instructions.hpp>
 #include <dlpack_bridge/copy_stream.hpp>
 
 namespace dlpack_bridge::detail {
@@ -48,8 +49,10 @@ extent line_of(const tile_use& use) noexcept {
 
 extent columns_of_transposed(const strided_block& shape, const tile_use& use, extent elements) {
   if (!use.streams) {
-    const extent columns = std::max(tile_bytes_written / use.to_size, fewest_tile_columns);
-    return parts_of_at_least(columns, shape.count, line_of(use));
+    const extent line = line_of(use);
+    const extent columns =
+        std::max({tile_bytes_written / use.to_size, fewest_tile_columns(), line});
+    return parts_of_at_least(columns, shape.count, line);
   }
   // Rows that follow one another are one long row where tiles take them whole.
   const bool one_row = shape.to_row == shape.count * use.to_size;
@@ -79,6 +82,8 @@ tile_size transposed_tile(const strided_block& shape, const tile_use& use, exten
 }
 
 }  // namespace
+
+extent fewest_tile_columns() noexcept { return caches() == cache_use::by_lines ? 32 : 64; }
 
 tile_size tile_of(const strided_block& shape, const tile_use& use) noexcept {
   tile_size tile{.rows = shape.rows, .columns = shape.count};

@@ -14,7 +14,7 @@ constexpr extent short_row = 16;
 
 /// Columns that a transposed tile has at least, if its block has them and it is not streamed. Where the
 /// cache lines are at hand more of them save work, where they are not fewer save pages.
-constexpr extent fewest_tile_columns = 64;
+extent fewest_tile_columns() noexcept;
 
 /// What of a block is copied at once.
 struct tile_size {

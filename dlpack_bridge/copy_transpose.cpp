@@ -5,21 +5,16 @@
 #include <type_traits>
 #include <utility>
 
-#include <dlpack_bridge/copy_instructions.hpp>
+#include <dlpack_bridge/copy_lanes.hpp>
+#include <dlpack_bridge/copy_stream.hpp>
 
-#ifdef DLPACK_BRIDGE_X86
-#include <immintrin.h>
+// The loops over the vectors of a square are written to be unrolled, which GCC leaves undone at -O2.
+#if defined(__OPTIMIZE__) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("O3")
 #endif
 
 namespace dlpack_bridge::detail {
 namespace {
-
-/// What vectors of elements that are moved as they are are made of.
-template <extent Size>
-using word_of = std::conditional_t<
-    Size == 1, std::uint8_t,
-    std::conditional_t<Size == 2, std::uint16_t,
-                       std::conditional_t<Size == 4, std::uint32_t, std::uint64_t>>>;
 
 template <extent Size>
 void transpose_plainly(const std::byte* from, extent from_pitch, std::byte* to, extent to_pitch,
@@ -31,47 +26,7 @@ void transpose_plainly(const std::byte* from, extent from_pitch, std::byte* to, 
   }
 }
 
-#if defined(__has_builtin)
-#if __has_builtin(__builtin_shufflevector)
-#define DLPACK_BRIDGE_SHUFFLES 1
-#endif
-#endif
-
 #ifdef DLPACK_BRIDGE_SHUFFLES
-
-/// Vectors of one or more lanes of 16 bytes, each of which holds a part of another row.
-template <extent Size, int Lanes>
-struct lanes_of {
-  using word = word_of<Size>;
-  static constexpr int words = 16 / sizeof(word);
-  static constexpr int side = 16 / Size;                // rows and columns of a square
-  static constexpr extent rows = extent{Lanes} * side;  // of the source that make one vector
-  using vector [[gnu::vector_size(16 * Lanes)]] = word;
-  using order = std::make_integer_sequence<int, words * Lanes>;
-
-  /// The lower halves of each lane of two vectors, word by word in turn; with `First` = words / 2
-  /// the upper ones.
-  template <int First, int... I>
-  [[gnu::always_inline]] static void interleave(vector& out, const vector& a, const vector& b,
-                                                std::integer_sequence<int, I...>) {
-    constexpr int all = sizeof...(I);
-    out =
-        __builtin_shufflevector(a, b, (I / words * words + First + I % words / 2 + I % 2 * all)...);
-  }
-
-  /// Interleaving the first half of the rows with the second one turns the bits of the position by
-  /// one; after log2(side) rounds rows have become columns.
-  [[gnu::always_inline]] static void turn(vector (&rows)[side]) {
-    vector mixed[side];
-    for (int round = 1; round < side; round *= 2) {
-      for (int i = 0; i < side / 2; ++i) {
-        interleave<0>(mixed[2 * i], rows[i], rows[i + side / 2], order{});
-        interleave<words / 2>(mixed[2 * i + 1], rows[i], rows[i + side / 2], order{});
-      }
-      for (int i = 0; i < side; ++i) rows[i] = mixed[i];
-    }
-  }
-};
 
 /// From `ks` columns of the source further back: where the last square begins.
 template <extent Size>
@@ -124,7 +79,7 @@ template <extent Size>
   }
 }
 
-template <extent Size>
+template <extent Size, bool Streams>
 [[gnu::target(DLPACK_BRIDGE_AVX512)]] void strip_of_64(const std::byte* from, extent from_pitch,
                                                        std::byte* to, extent to_pitch, extent ks) {
   using lanes = lanes_of<Size, 4>;
@@ -145,9 +100,36 @@ template <extent Size>
     }
     lanes::turn(rows);
     for (int i = 0; i < lanes::side; ++i, to += to_pitch) {
-      _mm512_storeu_si512(to, reinterpret_cast<__m512i>(rows[i]));
+      store_line<Streams>(to, reinterpret_cast<__m512i>(rows[i]));
     }
   }
+}
+
+/// The same strip past the caches, but each cache line of the source is read once, which takes twice
+/// as many shuffles: quicker where lines push each other out of the cache meanwhile.
+template <extent Size>
+[[gnu::target(DLPACK_BRIDGE_AVX512)]] void strip_by_lines(const std::byte* from, extent from_pitch,
+                                                          std::byte* to, extent to_pitch,
+                                                          extent ks) {
+  constexpr extent side = cache_line / Size;
+  __m512i lines[side];
+  extent left = ks;
+  for (; left >= side; left -= side, from += cache_line) {
+    for (extent i = 0; i < side; ++i) lines[i] = _mm512_loadu_si512(from + i * from_pitch);
+    turn_lines<Size>(lines);
+    for (extent i = 0; i < side; ++i, to += to_pitch) store_line<true>(to, lines[i]);
+  }
+  if (left > 0) strip_of_64<Size, true>(from, from_pitch, to, to_pitch, left);
+}
+
+/// More vectors than there are registers would have to be kept for smaller elements.
+template <extent Size>
+strip_function<Size> streaming_strip(extent from_pitch) noexcept {
+  constexpr extent one_way_of_cache = 4096;
+  if constexpr (Size == 4 || Size == 8) {
+    if (from_pitch % one_way_of_cache == 0) return strip_by_lines<Size>;
+  }
+  return strip_of_64<Size, true>;
 }
 
 #endif
@@ -167,13 +149,26 @@ void transpose_block(const std::byte* from, extent from_pitch, std::byte* to, ex
   };
 #ifdef DLPACK_BRIDGE_X86
   const instruction_set set = instructions();
-  if (set == instruction_set::avx512) go(strip_of_64<Size>, 4 * side);
+  if (set == instruction_set::avx512) go(strip_of_64<Size, false>, 4 * side);
   if (set >= instruction_set::avx2) go(strip_of_32<Size>, 2 * side);
 #endif
   go(strip_of_16<Size>, side);
   if (j == js) return;
   j = js - side;  // the last strip ends where the rows end
   go(strip_of_16<Size>, side);
+}
+
+template <extent Size>
+void stream_block(const std::byte* from, extent from_pitch, std::byte* to, extent to_pitch,
+                  extent js, extent ks) noexcept {
+#ifdef DLPACK_BRIDGE_X86
+  const strip_function<Size> strip = streaming_strip<Size>(from_pitch);
+  for (extent j = 0; j < js; j += cache_line / Size) {
+    strip(from + j * from_pitch, from_pitch, to + j * Size, to_pitch, ks);
+  }
+#else
+  transpose_block<Size>(from, from_pitch, to, to_pitch, js, ks);
+#endif
 }
 
 #else
@@ -184,19 +179,46 @@ void transpose_block(const std::byte* from, extent from_pitch, std::byte* to, ex
   transpose_plainly<Size>(from, from_pitch, to, to_pitch, js, ks);
 }
 
+template <extent Size>
+void stream_block(const std::byte* from, extent from_pitch, std::byte* to, extent to_pitch,
+                  extent js, extent ks) noexcept {
+  transpose_plainly<Size>(from, from_pitch, to, to_pitch, js, ks);
+}
+
 #endif
+
+template <class Function>
+void with_size(extent itemsize, const Function& function) {
+  switch (itemsize) {
+    case 1: return function(std::integral_constant<extent, 1>{});
+    case 2: return function(std::integral_constant<extent, 2>{});
+    case 4: return function(std::integral_constant<extent, 4>{});
+    case 8: return function(std::integral_constant<extent, 8>{});
+    default: return function(std::integral_constant<extent, 16>{});
+  }
+}
 
 }  // namespace
 
 void transpose(const std::byte* from, extent from_pitch, std::byte* to, extent to_pitch, extent js,
                extent ks, extent itemsize) noexcept {
-  switch (itemsize) {
-    case 1: return transpose_block<1>(from, from_pitch, to, to_pitch, js, ks);
-    case 2: return transpose_block<2>(from, from_pitch, to, to_pitch, js, ks);
-    case 4: return transpose_block<4>(from, from_pitch, to, to_pitch, js, ks);
-    case 8: return transpose_block<8>(from, from_pitch, to, to_pitch, js, ks);
-    default: return transpose_block<16>(from, from_pitch, to, to_pitch, js, ks);
-  }
+  with_size(itemsize, [&](auto size) {
+    transpose_block<size.value>(from, from_pitch, to, to_pitch, js, ks);
+  });
+}
+
+void stream_transposed(const std::byte* from, extent from_pitch, std::byte* to, extent to_pitch,
+                       extent js, extent ks, extent itemsize) noexcept {
+  with_size(itemsize,
+            [&](auto size) { stream_block<size.value>(from, from_pitch, to, to_pitch, js, ks); });
+}
+
+bool can_stream_transposed(const std::byte* to, extent to_pitch, extent js, extent ks,
+                           extent itemsize) noexcept {
+  if (caches() != cache_use::by_lines) return false;
+  const auto place = static_cast<extent>(reinterpret_cast<std::uintptr_t>(to));
+  const bool whole_lines = (place | to_pitch | js * itemsize) % cache_line == 0;
+  return whole_lines && ks * itemsize >= 16;
 }
 
 }  // namespace dlpack_bridge::detail

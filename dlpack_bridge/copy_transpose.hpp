@@ -12,4 +12,14 @@ namespace dlpack_bridge::detail {
 void transpose(const std::byte* from, extent from_pitch, std::byte* to, extent to_pitch, extent js,
                extent ks, extent itemsize) noexcept;
 
+/// The same with stores that go past the caches (copy_stream.hpp). Precondition:
+/// `can_stream_transposed`.
+void stream_transposed(const std::byte* from, extent from_pitch, std::byte* to, extent to_pitch,
+                       extent js, extent ks, extent itemsize) noexcept;
+
+/// True when copies go past the caches in whole lines (`cache_use::by_lines`), and each row of this
+/// destination is made of such.
+bool can_stream_transposed(const std::byte* to, extent to_pitch, extent js, extent ks,
+                           extent itemsize) noexcept;
+
 }  // namespace dlpack_bridge::detail

@@ -16,7 +16,8 @@ inline constexpr extent fewest_widened_columns = 33;
 
 /// For transposed blocks with these steps and at most these rows and columns, of which it has
 /// `fewest_widened_columns`, and the conversion of this number (copy_kernels.hpp). Null where it is
-/// quicker to transpose first and convert then, or where there is no other way.
-widening widening_for(const strided_block& shape, std::uint8_t operation) noexcept;
+/// quicker to transpose first and convert then, or where there is no other way. With `streams` the
+/// result goes past the caches (copy_stream.hpp).
+widening widening_for(const strided_block& shape, std::uint8_t operation, bool streams) noexcept;
 
 }  // namespace dlpack_bridge::detail

@@ -17,6 +17,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "copy_ways.hpp"
 #include <dlpack_bridge/copy.hpp>
 
 using namespace dlpack_bridge;
@@ -688,31 +689,41 @@ void check_large(extent rows, extent columns, bool transposed, extent offset = 0
 
 }  // namespace
 
-TEST_CASE("large copies are right at every alignment", "[copy]") {
-  for (const extent offset : {0, 4, 5, 16}) {
-    check_large<float, float>(1, 5'000'003, false, offset);
-    check_large<float, float>(1501, 1499, true, offset);
-    check_large<float, float>(1024, 1040, true, offset);
-    check_large<float, float>(128, 144, true, offset);
-  }
+TEST_CASE("large copies are right at every alignment, in every way", "[copy]") {
+  detail::in_every_way([] {
+    for (const extent offset : {0, 4, 5, 16}) {
+      check_large<float, float>(1, 5'000'003, false, offset);
+      check_large<float, float>(1501, 1499, true, offset);
+      check_large<float, float>(1024, 1040, true, offset);
+      check_large<float, float>(128, 144, true, offset);
+    }
+  });
 }
 
-TEST_CASE("large conversions are right", "[copy]") {
-  check_large<std::uint8_t, float>(1, 8'000'001, false);
-  check_large<double, float>(3, 1'500'001, false, 3);
-  check_large<std::uint8_t, float>(1501, 1499, true);
-  check_large<double, std::uint8_t>(2001, 1499, true, 1);
-  check_large<std::uint8_t, double>(1, 300'001, false, 8);
-  check_large<float, double>(90, 91, true, 8);
-  check_large<float, double>(128, 128, true, 8);
-  check_large<std::uint16_t, std::uint16_t>(2000, 1003, true, 2);
+TEST_CASE("large conversions are right, in every way", "[copy]") {
+  detail::in_every_way([] {
+    check_large<std::uint8_t, float>(1, 8'000'001, false);
+    check_large<double, float>(3, 1'500'001, false, 3);
+    check_large<std::uint8_t, float>(1501, 1499, true);
+    check_large<double, std::uint8_t>(2001, 1499, true, 1);
+    check_large<std::uint8_t, double>(1, 300'001, false, 8);
+    check_large<std::uint8_t, double>(1, 4'000'001, false, 8);
+    check_large<float, double>(90, 91, true, 8);
+    check_large<float, double>(128, 128, true, 8);
+    check_large<float, double>(601, 1024, true, 24);
+    check_large<float, double>(1024, 505, true, 3);
+    check_large<std::uint16_t, std::uint16_t>(2000, 1003, true, 2);
+  });
 }
 
-TEST_CASE("a large array of few pixels and many planes is split and joined", "[copy]") {
-  check_large<float, float>(3, 1'000'001, true);
-  check_large<float, float>(1'000'001, 3, true);
-  check_large<std::uint8_t, float>(4, 700'001, true, 4);
-  check_large<float, std::uint8_t>(700'001, 2, true, 1);
+TEST_CASE("a large array of few pixels and many planes is split and joined, in every way",
+          "[copy]") {
+  detail::in_every_way([] {
+    check_large<float, float>(3, 1'000'001, true);
+    check_large<float, float>(1'000'001, 3, true);
+    check_large<std::uint8_t, float>(4, 700'001, true, 4);
+    check_large<float, std::uint8_t>(700'001, 2, true, 1);
+  });
 }
 
 // ---- the arithmetic of the calling thread --------------------------------------------------------

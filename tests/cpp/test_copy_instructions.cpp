@@ -7,6 +7,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "copy_ways.hpp"
 #include <dlpack_bridge/copy.hpp>
 #include <dlpack_bridge/copy_instructions.hpp>
 #include <dlpack_bridge/copy_kernels.hpp>
@@ -20,13 +21,6 @@ namespace {
 
 constexpr std::array sets{instruction_set::baseline, instruction_set::avx2,
                           instruction_set::avx512};
-
-/// Copies of this scope use one set.
-class limited_to {
- public:
-  explicit limited_to(instruction_set set) { limit_instructions(set); }
-  ~limited_to() { limit_instructions(sets.back()); }
-};
 
 class generator {
  public:
@@ -121,16 +115,15 @@ void check_random_copy(unsigned seed) {
   const placed out = place(random, shape, to.itemsize(), false);
   bytes source = random.some(in.size);
   std::vector<bytes> results;
-  for (const instruction_set set : sets) {
-    const limited_to here(set);
+  for (const copy_way way : copy_ways) {
+    const copying here(way);
     bytes result(static_cast<std::size_t>(out.size), std::byte{0x5a});
     copy(shape, 2, {source.data() + in.start, in.strides, from},
          {result.data() + out.start, out.strides, to});
     results.push_back(std::move(result));
   }
   INFO(from.name() << " to " << to.name() << ", seed " << seed);
-  REQUIRE(results[1] == results[0]);
-  REQUIRE(results[2] == results[0]);
+  for (const bytes& result : results) REQUIRE(result == results[0]);
 }
 
 /// A matrix of `columns` x `rows` dense elements, turned around into one of `rows` x `columns` at
@@ -187,22 +180,27 @@ TEST_CASE("the plain kernels are always there", "[copy]") {
 }
 
 TEST_CASE("copies use the best set, or a lesser one when told so", "[copy]") {
-  for (const instruction_set set : sets) {
-    const limited_to here(set);
+  for (const auto [set, use] : copy_ways) {
+    const copying here({set, use});
     CHECK(instructions() <= set);
     CHECK(is_supported(instructions()));
-    if (is_supported(set)) CHECK(instructions() == set);
+    if (!is_supported(set)) continue;
+    CHECK(instructions() == set);
+    CHECK(caches() == use);
   }
+}
+
+TEST_CASE("what goes past the caches in whole lines needs vectors of that length", "[copy]") {
+  const copying here({instruction_set::avx2, cache_use::by_lines});
+  CHECK(caches() == cache_use::plain);
 }
 
 TEST_CASE("copies of random layouts and types are the same with every instruction set", "[copy]") {
   for (unsigned seed = 0; seed < 2000; ++seed) check_random_copy(seed);
 }
 
-TEST_CASE("large transposed copies are right at every pitch with every instruction set", "[copy]") {
-  for (const instruction_set set : sets) {
-    if (!is_supported(set)) continue;
-    const limited_to here(set);
+TEST_CASE("large transposed copies are right at every pitch, in every way", "[copy]") {
+  in_every_way([] {
     for (const extent itemsize : {1, 2, 4, 8, 16}) {
       const extent columns = 2'200'000 / itemsize / 700 + 1;  // enough for streaming stores
       for (const extent gap : {0, 37}) {
@@ -210,26 +208,26 @@ TEST_CASE("large transposed copies are right at every pitch with every instructi
       }
       check_large_transpose(columns, 701, itemsize, 701 * itemsize, 64 - itemsize);
       check_large_transpose(704, columns, itemsize, (columns * itemsize + 63) / 64 * 64, 16);
+      check_large_transpose(8192 / itemsize, columns / 4, itemsize, columns / 64 * 64 * itemsize,
+                            0);
       check_large_transpose(150'000, 2'200'000 / itemsize / 150'000 + 2, itemsize,
                             (2'200'000 / itemsize / 150'000 + 2) * itemsize, 3);
     }
-  }
+  });
 }
 
-TEST_CASE("transposed copies are right at every size with every instruction set", "[copy]") {
+TEST_CASE("transposed copies are right at every size, in every way", "[copy]") {
   // Whole squares, tiles and pixels, and what is left when they are taken away.
   constexpr extent sizes[] = {1,  2,  3,  4,  5,  7,  8,  9,  13, 15, 16,  17,  18,
                               23, 31, 32, 33, 47, 48, 63, 64, 65, 73, 127, 128, 140};
   const std::array<dtype, 2> pairs[] = {
       {uint8, uint8},     {uint8, float32},   {float16, float16}, {float32, float32},
       {float32, float64}, {float32, float16}, {float64, float32}, {complex128, complex128}};
-  for (const instruction_set set : sets) {
-    if (!is_supported(set)) continue;
-    const limited_to here(set);
+  in_every_way([&] {
     for (const extent rows : sizes) {
       for (const extent columns : sizes) {
         for (const auto& [from, to] : pairs) check_turned(rows, columns, from, to);
       }
     }
-  }
+  });
 }

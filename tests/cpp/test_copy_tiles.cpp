@@ -3,6 +3,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "copy_ways.hpp"
 #include <dlpack_bridge/copy_tiles.hpp>
 
 using namespace dlpack_bridge;
@@ -41,7 +42,7 @@ void for_each_use(const Visit& visit) {
 }
 
 template <class Check>
-void for_each_tile(bool turned, const Check& check) {
+void for_each_tile_of_this_way(bool turned, const Check& check) {
   for_each_use([&](const tile_use& use) {
     for (const extent rows : lengths) {
       for (const extent columns : lengths) {
@@ -52,6 +53,15 @@ void for_each_tile(bool turned, const Check& check) {
       }
     }
   });
+}
+
+/// Of the two ways that have tiles of different lengths.
+template <class Check>
+void for_each_tile(bool turned, const Check& check) {
+  for (const cache_use use : {cache_use::announced, cache_use::by_lines}) {
+    const copying here({instruction_set::avx512, use});
+    for_each_tile_of_this_way(turned, check);
+  }
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "copy_ways.hpp"
 #include <dlpack_bridge/copy.hpp>
 #include <dlpack_bridge/copy_blocks.hpp>
 #include <dlpack_bridge/copy_instructions.hpp>
@@ -117,6 +118,31 @@ TEST_CASE("blocks that are transposed and widened at once may lie anywhere", "[c
   }
 }
 
+TEST_CASE("what is transposed and widened at once past the caches is right everywhere", "[copy]") {
+  in_every_way([] {
+    for (const extent columns : {33, 40, 47, 111}) {
+      for (const extent rows : {4, 7, 8, 9, 16, 23, 128}) {
+        for (const extent out_offset : {0, 3, 8, 40, 56}) {
+          const turned t{.rows = rows,
+                         .columns = columns,
+                         .out_gap = -8 * columns & 63,
+                         .out_offset = out_offset};
+          const bytes in = t.source();
+          bytes out(t.out_bytes(), std::byte{0x5a});
+          const strided_block block = t.block(in, out);
+          strided_block shape = block;
+          shape.rows = 400;  // of the largest of all blocks
+          const block_copier copier(road_between(float32, float64, {}), 4, 8, shape, true);
+          copier(block);
+          copier.finish();
+          INFO(rows << " x " << columns << ", offset " << out_offset);
+          CHECK(out == expected_of(t, in, float32));
+        }
+      }
+    }
+  });
+}
+
 TEST_CASE("parts of a block that have no square to turn are converted all the same", "[copy]") {
   const turned t{.rows = 80, .columns = 90};
   const bytes in = t.source(), expected = expected_of(t, in, float32);
@@ -142,18 +168,33 @@ TEST_CASE("what is transposed and widened at once", "[copy]") {
   const bytes in = large.source();
   bytes out(large.out_bytes());
   const strided_block block = large.block(in, out);
-  CHECK((widening_for(block, single_to_double) != nullptr) == has_vectors());
-  CHECK(widening_for(block, id_of_operation<to_float<double, float>>) == nullptr);
+  CHECK((widening_for(block, single_to_double, false) != nullptr) == has_vectors());
+  CHECK(widening_for(block, id_of_operation<to_float<double, float>>, false) == nullptr);
 
   strided_block other = block;
   other.rows = 30;
-  CHECK(widening_for(other, single_to_double) == nullptr);  // the caches hold it twice
+  CHECK(widening_for(other, single_to_double, false) == nullptr);  // the caches hold it twice
   other = block, other.from_row = 8;
-  CHECK(widening_for(other, single_to_double) == nullptr);
+  CHECK(widening_for(other, single_to_double, false) == nullptr);
   other = block, other.to_step = 16;
-  CHECK(widening_for(other, single_to_double) == nullptr);
+  CHECK(widening_for(other, single_to_double, false) == nullptr);
 
-  limit_instructions(instruction_set::baseline);
-  CHECK(widening_for(block, single_to_double) == nullptr);
-  limit_instructions(instruction_set::avx512);
+  const copying plainly({instruction_set::baseline, cache_use::announced});
+  CHECK(widening_for(block, single_to_double, false) == nullptr);
+}
+
+TEST_CASE("what is transposed and widened at once past the caches", "[copy]") {
+  const turned t{.rows = 80, .columns = 96};
+  const bytes in = t.source();
+  bytes out(t.out_bytes());
+  const strided_block block = t.block(in, out);
+  strided_block other = block;
+  other.to_row += 8;
+  for (const copy_way way : copy_ways) {
+    if (!is_supported(way.set)) continue;
+    const copying here(way);
+    const bool by_lines = way.use == cache_use::by_lines;
+    CHECK((widening_for(block, single_to_double, true) != nullptr) == by_lines);
+    CHECK(widening_for(other, single_to_double, true) == nullptr);
+  }
 }
