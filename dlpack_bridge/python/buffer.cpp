@@ -21,9 +21,15 @@ void describe_view(inbound& in, const Py_buffer& view, bool read_only) {
   const auto* shape =
       view.shape == nullptr ? in.shape_room : reinterpret_cast<const extent*>(view.shape);
   if (view.suboffsets != nullptr) {
-    in.desc.has_layout = false;
+    in.desc.has_layout = in.desc.has_dtype = false;
     in.refuse(why::malformed,
               "the buffer has suboffsets (pointers to pointers); copy it into one block");
+    return;
+  }
+  if (view.ndim < 0 || view.ndim > most_held_axes) {
+    in.desc.has_layout = in.desc.has_dtype = false;
+    in.refuse(why::malformed, "the buffer says it has " + std::to_string(view.ndim) +
+                                  " axes; PyBUF_MAX_NDIM is the most that one may have");
     return;
   }
   if (!element) {

@@ -7,6 +7,7 @@ import mmap
 import sys
 from multiprocessing import shared_memory
 
+import dlpack_lab
 import isolated
 import numpy as np
 import pytest
@@ -82,6 +83,14 @@ def test_ctypes_arrays_are_buffers():
         return list(numbers), tuple(db.to_torch(grid).shape)
 
     assert isolated.forked(attempt) == ([7, 2, 3], (2, 3))
+
+
+@pytest.mark.parametrize("to", ["numpy", "torch", "array"])
+def test_a_buffer_has_at_most_as_many_axes_as_python_allows(to):
+    assert db.convert(dlpack_lab.Buffer(64), to).ndim == 64
+    for ndim in (65, 200, 1000, -1):
+        with refuses("malformed", says=[f"{ndim} axes", "PyBUF_MAX_NDIM"]):
+            db.convert(dlpack_lab.Buffer(ndim), to)
 
 
 def test_structures_are_refused():

@@ -45,6 +45,7 @@ typedef struct {
 extern PyTypeObject lab_export_type;
 extern PyTypeObject lab_owned_type;
 extern PyTypeObject lab_held_type;
+extern PyTypeObject lab_buffer_type;
 
 // lab_export.c
 void* lab_make_managed(lab_export* self);

@@ -10,6 +10,7 @@ PyMODINIT_FUNC PyInit_dlpack_lab(void) {
   if (!module || PyModule_AddType(module, &lab_export_type) != 0 ||
       PyModule_AddType(module, &lab_owned_type) != 0 ||
       PyModule_AddType(module, &lab_held_type) != 0 ||
+      PyModule_AddType(module, &lab_buffer_type) != 0 ||
       PyModule_AddFunctions(module, lab_capsule_methods) != 0 ||
       PyModule_AddFunctions(module, lab_table_methods) != 0) {
     Py_XDECREF(module);
