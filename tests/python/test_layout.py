@@ -199,6 +199,17 @@ def test_exports_always_have_strides(shape, max_version):
     assert lab.read(array.__dlpack__(max_version=max_version))["strides"] is not None
 
 
+@pytest.mark.parametrize(
+    "shape", [(), (1,), (6,), (2, 3), (1, 1), (3, 1, 2), (0,), (0, 3), (3, 0), (2, 0, 3)]
+)
+@pytest.mark.parametrize("copy", [False, True])
+def test_a_dense_tensor_is_as_torch_makes_it(shape, copy):
+    t, own = db.to_torch(np.zeros(shape, "f4"), copy=copy), torch.zeros(shape)
+    assert (t.shape, t.stride(), t.storage_offset()) == (own.shape, own.stride(), 0)
+    assert t.untyped_storage().nbytes() == own.untyped_storage().nbytes()
+    assert t.is_contiguous()
+
+
 @pytest.mark.parametrize("strides", [None, (1,)])
 @pytest.mark.parametrize("to", ["numpy", "torch", "array"])
 def test_byte_offset_is_added(strides, to):
