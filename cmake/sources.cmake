@@ -38,6 +38,7 @@ set(dlpack_bridge_core_internal_headers
     copy_ops.hpp
     copy_plan.hpp
     copy_road.hpp
+    copy_runs.hpp
     copy_shuffles.hpp
     copy_stream.hpp
     copy_threads.hpp
@@ -60,6 +61,7 @@ set(dlpack_bridge_core_sources
     copy_plan.cpp
     copy_pool.cpp
     copy_road.cpp
+    copy_runs.cpp
     copy_shuffles.cpp
     copy_stream.cpp
     copy_threads.cpp

@@ -1,7 +1,6 @@
 #include <dlpack_bridge/copy_stream.hpp>
 
 #include <algorithm>
-#include <cstdint>
 #include <cstring>
 
 #include <dlpack_bridge/copy_instructions.hpp>
@@ -39,8 +38,7 @@ constexpr extent lines_in_a_row = 4;
 
 /// Copies what lies before the first whole line; returns how much that was.
 extent copy_to_next_line(std::byte* to, const std::byte* from, extent bytes) noexcept {
-  const auto before = static_cast<extent>(-reinterpret_cast<std::uintptr_t>(to) % cache_line);
-  const extent head = std::min(before, bytes);
+  const extent head = std::min((cache_line - place_in_line(to)) % cache_line, bytes);
   if (head > 0) std::memcpy(to, from, static_cast<std::size_t>(head));
   return head;
 }

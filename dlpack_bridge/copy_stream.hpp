@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include <dlpack_bridge/layout.hpp>
 
@@ -11,6 +12,16 @@ namespace dlpack_bridge::detail {
 /// no such stores these are plain copies.
 
 inline constexpr extent cache_line = 64;
+
+inline extent place_in_line(const std::byte* p) noexcept {
+  return static_cast<extent>(reinterpret_cast<std::uintptr_t>(p) % cache_line);
+}
+
+/// Elements before the first one at the start of a cache line; 0 when there is none.
+inline extent elements_to_next_line(const std::byte* p, extent itemsize) noexcept {
+  const extent bytes = (cache_line - place_in_line(p)) % cache_line;
+  return bytes % itemsize == 0 ? bytes / itemsize : 0;
+}
 
 /// True when the functions below do more than memcpy, and are worth it on this processor.
 bool can_stream() noexcept;

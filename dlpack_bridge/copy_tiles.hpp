@@ -9,6 +9,10 @@ constexpr extent buffer_bytes = 12288;
 /// Of a gathered tile that needs no other buffer, together with what it is converted to.
 constexpr extent lone_buffer_bytes = 2 * buffer_bytes;
 
+struct alignas(64) buffer {
+  std::byte bytes[buffer_bytes];
+};
+
 /// Rows shorter than this are cheaper to gather than to convert one by one.
 constexpr extent short_row = 16;
 

@@ -204,7 +204,7 @@ void stream_tile(const strided_block& b, extent j, extent columns, extent k, ext
 /// Columns that are no whole lines at both ends go through the caches, with some of their neighbours.
 template <class Conversion>
 void stream_widened(const strided_block& b) {
-  const auto place = static_cast<extent>(reinterpret_cast<std::uintptr_t>(b.to) % cache_line);
+  const extent place = place_in_line(b.to);
   if (place % to_size != 0 || b.rows < side_of_lines || b.count < 2 * columns_of_line) {
     return widen<Conversion>(b);
   }
