@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pybind11
 import pytest
 import torch
 
@@ -69,8 +70,11 @@ def program(tmp_path_factory):
 @pytest.fixture(scope="module")
 def sanitized_program(tmp_path_factory):
     if not (ASAN_TREE / "build.ninja").exists():  # as the Makefile configures it
-        tools = [f"-DCMAKE_MAKE_PROGRAM={TOOLS / 'ninja'}", f"-DPython_EXECUTABLE={sys.executable}"]
-        run(TOOLS / "cmake", "-S", ROOT, "--preset", "asan", *tools)
+        run(
+            TOOLS / "cmake", "-S", ROOT, "--preset", "asan",
+            f"-DCMAKE_MAKE_PROGRAM={TOOLS / 'ninja'}", f"-DPython_EXECUTABLE={sys.executable}",
+            f"-Dpybind11_ROOT={pybind11.get_cmake_dir()}",
+        )  # fmt: skip
     targets = ["dlpack_bridge", "dlpack_bridge_cuda", "fake_cuda"]
     run(TOOLS / "cmake", "--build", ASAN_TREE, "--target", *targets)
     (driver,) = ASAN_TREE.rglob("libcuda.so.1")
