@@ -5,10 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from dlpack_bridge.bench import extensions
 from dlpack_bridge.bench.names import Unavailable
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import torch_cmake
 
 SECTIONS = ["--only", "functions", "copies"]
 
@@ -16,6 +20,11 @@ SECTIONS = ["--only", "functions", "copies"]
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def torch_peer():
+    torch_cmake.skip_without_toolkit()
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +54,7 @@ def report(runs):
     }
 
 
+@pytest.mark.usefixtures("torch_peer")
 def test_building_is_said_and_done_once(runs, cache):
     first, second = (run.stderr.count("compiling ") for run in runs)
     built = sorted(path.name for path in (cache / "dlpack_bridge" / "bench").iterdir())
@@ -58,6 +68,7 @@ def test_building_is_said_and_done_once(runs, cache):
     }
 
 
+@pytest.mark.usefixtures("torch_peer")
 def test_a_function_is_measured_beside_every_peer_that_is_installed(report):
     row = report["functions"]["from torch"]
     assert row["ours"]["least"] > 0 and row["limit"]["most"] == 60
@@ -67,6 +78,7 @@ def test_a_function_is_measured_beside_every_peer_that_is_installed(report):
     assert report["functions"]["from NumPy"]["limit"]["most"] == 100
 
 
+@pytest.mark.usefixtures("torch_peer")
 def test_torchs_own_caster_is_shown_and_is_no_aim(report):
     row = report["functions"]["from torch"]
     (shown,) = (peer for peer in row["peers"] if peer["call"] == "torch_peer.take(t)")

@@ -35,6 +35,7 @@ def load(path):
 
 
 commands = load(ROOT / "tests" / "support" / "commands.py")
+torch_cmake = load(ROOT / "tests" / "support" / "torch_cmake.py")
 states = load(ROOT / "tests" / "support" / "python" / "torch_states.py")
 
 
@@ -55,7 +56,12 @@ def build(project, folder, *options, flags):
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory):
+def toolkit():
+    torch_cmake.skip_without_toolkit()
+
+
+@pytest.fixture(scope="module")
+def program(toolkit, tmp_path_factory):
     folder = build(
         "torch_program",
         tmp_path_factory.mktemp("torch_program"),
@@ -68,7 +74,7 @@ def program(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def sanitized_program(tmp_path_factory):
+def sanitized_program(toolkit, tmp_path_factory):
     if not (ASAN_TREE / "build.ninja").exists():  # as the Makefile configures it
         run(
             TOOLS / "cmake", "-S", ROOT, "--preset", "asan",
@@ -97,7 +103,7 @@ def cuda_include():
 
 
 @pytest.fixture(scope="module")
-def extension(tmp_path_factory):
+def extension(toolkit, tmp_path_factory):
     folder = build(
         "torch_extension",
         tmp_path_factory.mktemp("torch_extension"),
