@@ -281,13 +281,19 @@ def results_of_a_function_go_back_where_its_first_array_came_from():
     assert db.to_numpy(result).tolist() == [1, 2, 1, 2]
 
 
+def with_x64():
+    if hasattr(FRAMEWORK, "enable_x64"):
+        return FRAMEWORK.enable_x64(True)
+    return importlib.import_module("jax.experimental").enable_x64()  # the last JAX for Python 3.10
+
+
 @only_for("jax")
 def jax_without_x64_is_not_given_what_it_would_narrow():
     for dtype in ("int64", "uint64", "float64", "complex128"):
         text = refused("dtype", aligned(3, dtype=dtype))
         assert "jax_enable_x64" in text
         assert "dtype=" in text
-        with FRAMEWORK.enable_x64(True):
+        with with_x64():
             assert str(db.convert(aligned(3, dtype=dtype), NAME).dtype) == dtype
         assert db.plan(aligned(3, dtype=dtype), NAME).action == "refuse"
     assert str(db.convert(aligned(3, dtype="float64"), NAME, dtype="float32").dtype) == "float32"
