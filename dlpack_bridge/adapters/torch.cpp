@@ -17,29 +17,33 @@ using namespace torch_adapter;
 
 // ---- into torch ------------------------------------------------------------------------------
 
-// The row of torch with what this build of it has.
+// The row of torch with what this build of it has on the host.
 capabilities complete_capabilities() {
   capabilities row = capabilities_of(framework::torch);
   for (int i = 0; i < known_dtypes; ++i) {
     const auto id = static_cast<dtype_id>(i);
     if (!scalar_of_dtype(dtype_of(id))) row.dtypes = row.dtypes.without(dtype_set(id));
   }
-  if (has_cuda()) row.devices.add(kDLCUDA);
   return row;
 }
 
-const capabilities& torch_capabilities() {
-  static const capabilities row = complete_capabilities();
-  return row;
+// With CUDA where this process has it. Only who works on it needs to know, since CUDA's runtime is
+// started to find out.
+const capabilities& torch_capabilities(bool on_cuda) {
+  static const capabilities host = complete_capabilities();
+  if (!on_cuda) return host;
+  static const capabilities all = [] {
+    capabilities row = host;
+    if (has_cuda()) row.devices.add(kDLCUDA);
+    return row;
+  }();
+  return all;
 }
 
-// Where torch will use the result, unless the caller has said it.
-stream_handle stream_of_use(device where, const requirements& wanted) {
-  if (wanted.stream.known()) return wanted.stream;
+// What an array is used on: the CUDA device that the caller named, else the device that it is on.
+device device_of_use(device where, const requirements& wanted) {
   const bool named = wanted.device && needs_cuda(wanted.device->type);
-  const device work = named ? *wanted.device : where;
-  const bool has_one = needs_cuda(work.type) && torch_capabilities().devices.contains(kDLCUDA);
-  return has_one ? current_stream(torch_device(work)) : stream_handle();
+  return named ? *wanted.device : where;
 }
 
 void release_array(void* managed) {
@@ -96,9 +100,14 @@ at::Tensor to_torch(managed_tensor array, const requirements& wanted) {
     const std::string text = "the array is malformed: the managed tensor is empty; pass an array";
     throw exchange_error(text, {{reason_code::malformed, text}});
   }
+  const device use = device_of_use(array.view().device(), wanted);
+  const capabilities& target = torch_capabilities(needs_cuda(use.type));
   requirements asked = wanted;
-  asked.stream = stream_of_use(array.view().device(), wanted);
-  return wrap_as_tensor(exchange(std::move(array), asked, torch_capabilities()));
+  // Where torch will use the result, unless the caller has said it.
+  if (!asked.stream.known() && target.devices.contains(kDLCUDA)) {
+    asked.stream = current_stream(torch_device(use));
+  }
+  return wrap_as_tensor(exchange(std::move(array), asked, target));
 }
 
 }  // namespace dlpack_bridge

@@ -65,7 +65,10 @@ c10::Device torch_device(device where) {
   return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(where.id));
 }
 
-bool has_cuda() { return gpu_type == kDLCUDA && c10::impl::hasDeviceGuardImpl(c10::kCUDA); }
+bool has_cuda() {
+  if (gpu_type != kDLCUDA || !c10::impl::hasDeviceGuardImpl(c10::kCUDA)) return false;
+  return c10::impl::VirtualGuardImpl(c10::kCUDA).deviceCount() > 0;
+}
 
 stream_handle current_stream(c10::Device where) {
   const c10::impl::VirtualGuardImpl guard(where.type());

@@ -20,7 +20,7 @@ std::optional<device> device_of(c10::Device where);
 /// torch's name for a device that `torch_capabilities` contain.
 c10::Device torch_device(device where);
 
-/// Whether this process has a torch that works on CUDA devices.
+/// Whether this process has a torch that works on CUDA devices, and one of them. Starts CUDA's runtime.
 bool has_cuda();
 
 /// The stream that torch works on now, on this thread; unknown when this torch does not say.

@@ -137,6 +137,10 @@ def test_cuda_tensors_are_ordered_and_given_back_under_sanitizers(sanitized_prog
     assert re.search(r"^\d\d cases, 0 failed$", run(sanitized_program, "cuda"), re.MULTILINE)
 
 
+def test_a_torch_with_cuda_that_finds_no_device_is_refused_its_work(sanitized_program):
+    assert run(sanitized_program, "no device").startswith("1 cases, 0 failed")
+
+
 def test_component_says_what_it_needs(tmp_path):
     (tmp_path / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.24)\nproject(consumer LANGUAGES CXX)\n"

@@ -46,6 +46,15 @@ void check_no_race() { check(fake_cuda_races() == 0); }
 
 }  // namespace
 
+CASE("no device: a torch with CUDA that finds none refuses what needs one") {
+  fake_torch::give_cuda(0);
+  const auto attempt = [] { to_torch(make_tensor({4}, float32), {.device = cuda0}); };
+  const codes found = refusal(attempt);
+  check(std::ranges::find(found, reason_code::device) != found.end());
+  check(refusal_words(attempt).find("torch cannot hold arrays on cuda:0 here") !=
+        std::string::npos);
+}
+
 CASE("cuda: without a backend a tensor carries torch's stream") {
   fake_torch::give_cuda();
   const CUstream stream = fake_cuda_stream(0, CU_STREAM_NON_BLOCKING);

@@ -77,13 +77,17 @@ struct allocator final : c10::Allocator {
 };
 
 struct guard final : c10::impl::DeviceGuardImplInterface {
+  explicit guard(c10::DeviceIndex count) : devices(count) {}
+  c10::DeviceIndex devices;
+
   c10::DeviceType type() const override { return c10::kCUDA; }
   c10::Device exchangeDevice(c10::Device) const override { return getDevice(); }
   c10::Device getDevice() const override { return c10::Device(c10::kCUDA, 0); }
   void setDevice(c10::Device) const override {}
   void uncheckedSetDevice(c10::Device) const noexcept override {}
-  c10::DeviceIndex deviceCount() const noexcept override { return 1; }
+  c10::DeviceIndex deviceCount() const noexcept override { return devices; }
   c10::Stream getStream(c10::Device where) const override {
+    TORCH_CHECK(devices > 0, "Found no NVIDIA driver on your system");
     const auto id = reinterpret_cast<c10::StreamId>(world().current);
     return c10::Stream(c10::Stream::UNSAFE, where, id);
   }
@@ -103,9 +107,9 @@ struct guard final : c10::impl::DeviceGuardImplInterface {
 
 }  // namespace
 
-void give_cuda() {
+void give_cuda(c10::DeviceIndex devices) {
   static allocator memory;
-  static const guard device;
+  static const guard device(devices);
   static const c10::impl::DeviceGuardImplRegistrar registered(c10::kCUDA, &device);
   c10::SetAllocator(c10::kCUDA, &memory);
 }

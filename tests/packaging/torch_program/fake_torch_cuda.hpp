@@ -12,8 +12,8 @@
 
 namespace fake_torch {
 
-/// Gives torch its device. Once, before the first use of the adapter.
-void give_cuda();
+/// Gives torch CUDA with so many devices, at most 1. Once, before the first use of the adapter.
+void give_cuda(c10::DeviceIndex devices = 1);
 
 /// Makes a stream the current one of device 0; null is torch's default stream.
 void set_current_stream(CUstream stream);
