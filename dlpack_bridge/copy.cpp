@@ -102,7 +102,7 @@ bool is_worth_streaming(const strided_block& shape, extent count, extent from_si
                         extent to_size) noexcept {
   if (is_transposed(shape)) return count * to_size >= bytes_worth_streaming_transposed;
   const extent read = std::min(std::max(std::abs(shape.from_step), from_size), cache_line);
-  const extent most_read = streams_narrow_results() ? 2 * to_size : to_size;
+  const extent most_read = streams_halves_of(read) ? 2 * to_size : to_size;
   return read <= most_read && count * (read + to_size) >= bytes_worth_streaming;
 }
 

@@ -26,8 +26,9 @@ inline extent elements_to_next_line(const std::byte* p, extent itemsize) noexcep
 /// True when the functions below do more than memcpy, and are worth it on this processor.
 bool can_stream() noexcept;
 
-/// Whether that is worth it for results that are smaller than what is read for them.
-bool streams_narrow_results() noexcept;
+/// Whether that is worth it for results half as large as what is read for them, from one element to the
+/// next.
+bool streams_halves_of(extent bytes_read) noexcept;
 
 /// Copies one row.
 void stream_row(std::byte* to, const std::byte* from, extent bytes) noexcept;

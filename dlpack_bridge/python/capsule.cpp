@@ -1,5 +1,6 @@
 #include <dlpack_bridge/python/capsule.hpp>
 
+#include <cstring>
 #include <string_view>
 
 #include <dlpack_bridge/python/release.hpp>
@@ -12,15 +13,22 @@ constexpr const char* used_legacy_name = "used_dltensor";
 constexpr const char* versioned_name = "dltensor_versioned";
 constexpr const char* used_versioned_name = "used_dltensor_versioned";
 
+// Whether nobody has taken what one of our capsules holds: who does gives it another name, which mostly
+// begins with another letter.
+bool is_unused(PyObject* capsule, const char* name) noexcept {
+  const char* const found = PyCapsule_GetName(capsule);
+  return found != nullptr && found[0] == name[0] && std::strcmp(found, name) == 0;
+}
+
 // A destructor may run while an exception is pending, which the deleter must not disturb.
 void destroy_versioned(PyObject* capsule) {
-  if (!PyCapsule_IsValid(capsule, versioned_name)) return;
+  if (!is_unused(capsule, versioned_name)) return;
   own_managed(
       static_cast<DLManagedTensorVersioned*>(PyCapsule_GetPointer(capsule, versioned_name)));
 }
 
 void destroy_legacy(PyObject* capsule) {
-  if (!PyCapsule_IsValid(capsule, legacy_name)) return;
+  if (!is_unused(capsule, legacy_name)) return;
   own_managed(static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule, legacy_name)));
 }
 
