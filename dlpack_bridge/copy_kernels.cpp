@@ -73,10 +73,13 @@ template <class Op>
 // The forms of instructions without a mask warn of uninitialized values in GCC 12.
 constexpr __mmask16 all_of_16 = 0xffff;
 constexpr __mmask8 all_of_8 = 0xff;
+constexpr __mmask16 first_of_16(std::size_t count) {
+  return static_cast<__mmask16>((1U << count) - 1);
+}
 
 // ---- conversions that the processor has instructions for -----------------------------------------
 // They round as ours but treat NaNs in another way: a group with a NaN in it goes ours. What is left
-// at the end is taken together with the elements before it, which are converted a second time.
+// at the end is masked, or taken together with the elements before it, which are converted a second time.
 
 template <>
 [[gnu::target(DLPACK_BRIDGE_AVX2)]] void avx2_kernel<single_to_half>(const void* from, void* to,
@@ -105,7 +108,7 @@ template <>
                                                                          std::size_t count) {
   const auto* in = static_cast<const float*>(from);
   auto* out = static_cast<std::uint16_t*>(to);
-  const bool announces = caches() == cache_use::announced;
+  const bool announces = count >= 32 && caches() == cache_use::announced;
   for (; count >= 32; count -= 32, in += 32, out += 32) {
     if (announces) announce_reads(in), announce_reads(in + 16);
     const __m512 a = _mm512_loadu_ps(in), b = _mm512_loadu_ps(in + 16);
@@ -118,9 +121,17 @@ template <>
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), low);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 16), high);
   }
-  if (count == 0) return;
-  if (in != from) return avx512_kernel<single_to_half>(in + count - 32, out + count - 32, 32);
-  avx2_kernel<single_to_half>(in, out, count);
+  for (std::size_t n; count > 0; count -= n, in += n, out += n) {
+    n = count < 16 ? count : 16;
+    const __mmask16 some = first_of_16(n);
+    const __m512 a = _mm512_maskz_loadu_ps(some, in);
+    if (_mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q) != 0) [[unlikely]] {
+      each<single_to_half>(in, out, n);
+      continue;
+    }
+    const __m256i halves = _mm512_maskz_cvtps_ph(all_of_16, a, _MM_FROUND_TO_NEAREST_INT);
+    _mm256_mask_storeu_epi16(out, some, halves);
+  }
 }
 
 template <>
@@ -165,9 +176,16 @@ template <>
     _mm512_storeu_ps(out, a);
     _mm512_storeu_ps(out + 16, b);
   }
-  if (count == 0) return;
-  if (in != from) return avx512_kernel<half_to_single>(in + count - 32, out + count - 32, 32);
-  avx2_kernel<half_to_single>(in, out, count);
+  for (std::size_t n; count > 0; count -= n, in += n, out += n) {
+    n = count < 16 ? count : 16;
+    const __mmask16 some = first_of_16(n);
+    const __m512 a = _mm512_maskz_cvtph_ps(all_of_16, _mm256_maskz_loadu_epi16(some, in));
+    if (_mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q) != 0) [[unlikely]] {
+      each<half_to_single>(in, out, n);
+      continue;
+    }
+    _mm512_mask_storeu_ps(out, some, a);
+  }
 }
 
 // The vectorised loop takes 64 bytes at a time and takes them apart; the instructions that widen while
