@@ -18,7 +18,7 @@
 // The road of a copy: the layouts become a plan (copy_plan), the types become a road of steps
 // (copy_road), the plan is cut into parts for the threads (copy_threads, copy_pool), each part is
 // walked block by block, and a block is taken tile by tile (copy_tiles, copy_blocks) and moved
-// (copy_move), converted (copy_kernels) or both at once (copy_widen).
+// (copy_move), converted (copy_runs, copy_kernels) or both at once (copy_widen).
 namespace dlpack_bridge {
 namespace {
 
