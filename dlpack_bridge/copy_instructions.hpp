@@ -35,7 +35,7 @@ instruction_set instructions() noexcept;
 void limit_instructions(instruction_set most) noexcept;
 
 /// How copies go about the caches. That differs by the maker of the processor more than by its
-/// instructions; all of it was measured (docs/performance.md).
+/// instructions; docs/performance.md says what was measured, and on which.
 enum class cache_use : std::uint8_t {
   plain,      ///< as the processor does it by itself: AMD's without AVX-512
   announced,  ///< Intel's, and all that are not known. Asks for the lines of long rows ahead of their
