@@ -21,12 +21,6 @@ bool column_major_fits(const array_form& form, const description& s) noexcept {
   return !s.byte_strides && is_f_contiguous(s.view.shape(), s.view.strides());
 }
 
-// "strides (4, 1)", or other words where there are none.
-std::string strides_text(const tensor_view& view, const char* without) {
-  if (view.strides() == nullptr) return without;
-  return "strides " + tuple_text({view.strides(), view.shape().size()});
-}
-
 std::string axes_text(std::int32_t count) {
   return std::to_string(count) + (count == 1 ? " axis" : " axes");
 }
@@ -51,7 +45,8 @@ std::string text_of(why code, const array_form& form, const description& s) {
                                              ? "read-only memory"
                                              : "elements that share memory with each other");
     case why::order:
-      return expected("a row-major, dense array", strides_text(s.view, "another layout"));
+      return expected("a row-major, dense array",
+                      s.has_layout ? "strides " + strides_text(s.view) : "another layout");
     case why::requires_grad:
       return "the tensor requires grad, which C++ would not see; pass x.detach()";
     case why::conj:
@@ -73,7 +68,7 @@ void add_shape_mismatches(std::vector<reason>& all, const array_form& form, cons
     add(expected("shape " + tuple_text(form.extents, dynamic), tuple_text(s.view.shape())));
   }
   if (s.has_layout && !column_major_fits(form, s)) {
-    add(expected("a column-major, dense array", strides_text(s.view, "a row-major one")));
+    add(expected("a column-major, dense array", "strides " + strides_text(s.view)));
   }
 }
 

@@ -3,14 +3,12 @@
 namespace dlpack_bridge {
 namespace {
 
-// Never destroyed: arrays may be released while statics die.
-counters own;
-counters* active = &own;
+counters own;  // never destroyed: arrays may be released while statics die
 
 }  // namespace
 
-counters& active_counters() noexcept { return *active; }
+constinit counters* detail::counters_in_use = &own;
 
-void use_counters(counters& shared) noexcept { active = &shared; }
+void use_counters(counters& shared) noexcept { detail::counters_in_use = &shared; }
 
 }  // namespace dlpack_bridge

@@ -30,8 +30,12 @@ struct counters {
   }
 };
 
+namespace detail {
+extern counters* counters_in_use;
+}
+
 /// The counters in use: this binary's own until `use_counters` names others.
-counters& active_counters() noexcept;
+inline counters& active_counters() noexcept { return *detail::counters_in_use; }
 
 /// Makes this binary count into `shared`, so that several binaries of a process agree. Call before
 /// the first array is made; `shared` must live as long as the process.

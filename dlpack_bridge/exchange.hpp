@@ -23,7 +23,8 @@ inline void describe_layout(description& d) noexcept {
   if (d.has_dtype) d.itemsize = d.view.dtype().itemsize();
   const std::int64_t step = d.byte_strides ? d.itemsize : 1;
   d.layout = facts_of(d.view.shape().data(), d.view.strides(), d.view.ndim(), step);
-  if (!d.layout.nested) d.overlapping = overlaps_itself(d);
+  if (!d.layout.nested) [[unlikely]]
+    d.overlapping = overlaps_itself(d);
 }
 
 /// Fills in what a valid struct says, with the flags of DLPack that belong to it.
@@ -118,8 +119,8 @@ namespace detail {
 tensor_view view_of_bytes(const description& source, const decision& decided,
                           extent* room) noexcept;
 stream_handle make_wait(const description& source, const decision& decided);
-owner lend_shared(const description& source, const decision& decided, owner& keep,
-                  hand_over_options& options);
+handed_over hand_over_ordered(const description& source, const decision& decided, owner& keep,
+                              hand_over_options& options, extent* room);
 handed_over hand_over_copy(const description& source, const decision& decided, owner& keep,
                            hand_over_options& options, extent* room);
 
@@ -127,7 +128,7 @@ handed_over hand_over_copy(const description& source, const decision& decided, o
 
 inline tensor_view shared_view(const description& s, const decision& d, extent* room) noexcept {
   const dtype from = s.view.dtype();
-  if (from.is_packed() && d.dtype != from) return detail::view_of_bytes(s, d, room);
+  if (d.dtype != from && from.is_packed()) return detail::view_of_bytes(s, d, room);
   // Null is row-major: whoever wraps the view need not look again.
   return s.view.relabelled(s.layout.c_contiguous ? nullptr : s.view.strides(), d.dtype, d.device,
                            d.read_only);
@@ -137,17 +138,25 @@ inline stream_handle carry_out_order(const description& s, const decision& d) {
   return d.after_producer || d.host_waits ? detail::make_wait(s, d) : d.stream;
 }
 
+/// Whether sharing is more than showing the same memory: something waits, or a device borrows it.
+inline bool is_ordered(const decision& d) noexcept {
+  return needs_cuda(d.device.type) || d.after_producer || d.host_waits;
+}
+
+/// `hand_over` of what neither copies nor `is_ordered`.
+inline handed_over hand_over_shared(const description& s, const decision& d, owner& keep,
+                                    extent* room) noexcept {
+  return {.view = shared_view(s, d, room),
+          .keep = std::move(keep),
+          .flags = s.is_copied ? std::uint64_t{DLPACK_FLAG_BITMASK_IS_COPIED} : 0,
+          .stream = d.stream};
+}
+
 inline handed_over hand_over(const description& s, const decision& d, owner& keep,
                              hand_over_options&& options, extent* room) {
   if (d.copies_here) return detail::hand_over_copy(s, d, keep, options, room);
-  const stream_handle stream = carry_out_order(s, d);
-  return {
-      .view = shared_view(s, d, room),
-      .keep =
-          needs_cuda(d.device.type) ? detail::lend_shared(s, d, keep, options) : std::move(keep),
-      .flags = s.is_copied ? std::uint64_t{DLPACK_FLAG_BITMASK_IS_COPIED} : 0,
-      .stream = stream,
-  };
+  if (is_ordered(d)) return detail::hand_over_ordered(s, d, keep, options, room);
+  return hand_over_shared(s, d, keep, room);
 }
 
 }  // namespace dlpack_bridge

@@ -198,12 +198,18 @@ stream_handle make_wait(const description& s, const decision& d) {
   return user;
 }
 
-owner lend_shared(const description& s, const decision& d, owner& keep,
-                  hand_over_options& options) {
-  return lend(std::move(keep), s.view, d.device,
-              {.user = s.streams.consumer.handle,
-               .user_object = std::move(options.user_object),
-               .listener = options.listener});
+handed_over hand_over_ordered(const description& s, const decision& d, owner& keep,
+                              hand_over_options& options, extent* room) {
+  const stream_handle stream = carry_out_order(s, d);
+  handed_over out = hand_over_shared(s, d, keep, room);
+  out.stream = stream;
+  if (needs_cuda(d.device.type)) {
+    out.keep = lend(std::move(out.keep), s.view, d.device,
+                    {.user = s.streams.consumer.handle,
+                     .user_object = std::move(options.user_object),
+                     .listener = options.listener});
+  }
+  return out;
 }
 
 handed_over hand_over_copy(const description& s, const decision& d, owner& keep,

@@ -51,7 +51,7 @@ void destroy(block* dying) noexcept {
 }
 
 // C linkage is what the protocol asks of deleters; both find the block through manager_ctx.
-extern "C" void delete_versioned(DLManagedTensorVersioned* self) {
+extern "C" [[gnu::hot]] void delete_versioned(DLManagedTensorVersioned* self) {
   destroy(static_cast<block*>(self->manager_ctx));
 }
 extern "C" void delete_legacy(DLManagedTensor* self) {
@@ -110,15 +110,12 @@ managed_tensor managed_tensor::adopt(DLManagedTensor* raw) {
   return adopt_rewrapped(raw->dl_tensor, owner::of_managed(raw), 0);
 }
 
-managed_tensor managed_tensor::wrap(const tensor_view& view, owner keep, std::uint64_t flags) {
+[[gnu::flatten, gnu::hot]] managed_tensor managed_tensor::wrap(const tensor_view& view, owner keep,
+                                                               std::uint64_t flags) {
   void* memory = std::malloc(block::bytes(view.ndim()));
   if (memory == nullptr) throw std::bad_alloc();
   auto* made = new (memory) block(view, std::move(keep), flags);
   return managed_tensor(&made->versioned);
-}
-
-DLManagedTensorVersioned* managed_tensor::release() && noexcept {
-  return std::exchange(tensor_, nullptr);
 }
 
 DLManagedTensor* managed_tensor::release_legacy() && noexcept {
@@ -132,10 +129,6 @@ DLManagedTensor* managed_tensor::release_legacy() && noexcept {
 
 tensor_view managed_tensor::view() const& noexcept {
   return tensor_ == nullptr ? tensor_view() : tensor_view(tensor_->dl_tensor, read_only());
-}
-
-void managed_tensor::reset() noexcept {
-  if (DLManagedTensorVersioned* dying = std::exchange(tensor_, nullptr)) dying->deleter(dying);
 }
 
 void detail::refuse_malformed(const char* what) {

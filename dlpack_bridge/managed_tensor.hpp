@@ -46,7 +46,7 @@ class managed_tensor {
   static managed_tensor wrap(const tensor_view& view, owner keep, std::uint64_t flags = 0);
 
   /// Gives the tensor to a consumer, who calls its deleter. Leaves this empty.
-  DLManagedTensorVersioned* release() && noexcept;
+  DLManagedTensorVersioned* release() && noexcept { return std::exchange(tensor_, nullptr); }
   /// The same as DLPack 0.x, which cannot say read-only: the caller has made sure that the consumer
   /// does not write.
   DLManagedTensor* release_legacy() && noexcept;
@@ -71,7 +71,9 @@ class managed_tensor {
   void set_stream(stream_handle stream) noexcept { stream_ = stream; }
 
   /// Drops the array now.
-  void reset() noexcept;
+  void reset() noexcept {
+    if (DLManagedTensorVersioned* dying = std::exchange(tensor_, nullptr)) dying->deleter(dying);
+  }
 
  private:
   explicit managed_tensor(DLManagedTensorVersioned* tensor) noexcept : tensor_(tensor) {}

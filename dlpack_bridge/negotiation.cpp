@@ -6,6 +6,10 @@
 #include <dlpack_bridge/negotiation_rules.hpp>
 #include <dlpack_bridge/negotiation_streams.hpp>
 
+// An exchange shares the processor's cache of instructions with the frameworks on both sides: what it takes
+// there is a part of what it costs. What most exchanges go through stands in one piece, so what is rare is
+// marked as unlikely, and a function of its own where it is more than a line.
+
 namespace dlpack_bridge {
 namespace {
 
@@ -30,8 +34,8 @@ bool lives_on(device from, device wanted) noexcept {
   return wanted.type == kDLCUDA && memory_kind_of(from.type) == memory_kind::managed;
 }
 
-bool is_identity(const description& s, const requirements& r, const capabilities& t) noexcept {
-  if (!s.same_framework || r.copy == copy_policy::always) return false;
+[[gnu::noinline]] bool has_wanted_form(const description& s, const requirements& r,
+                                       const capabilities& t) noexcept {
   if (r.keeps_form()) return true;
   const bool native = s.has_dtype && !s.state.contains(why::byte_order);
   if (r.bits && !(native && s.view.dtype() == bits_of(s.view.dtype()))) return false;
@@ -51,8 +55,15 @@ bool is_identity(const description& s, const requirements& r, const capabilities
   return true;
 }
 
+bool is_identity(const description& s, const requirements& r, const capabilities& t) noexcept {
+  if (!s.same_framework || r.copy == copy_policy::always) [[likely]]
+    return false;
+  return has_wanted_form(s, r, t);
+}
+
 // The elements as the unsigned integers of their width.
-void judge_bits(decision& d, const description& s, const capabilities& t) noexcept {
+[[gnu::noinline]] void judge_bits(decision& d, const description& s,
+                                  const capabilities& t) noexcept {
   const dlpack_bridge::dtype from = s.view.dtype();
   const std::optional<dlpack_bridge::dtype> bits = bits_of(from);
   d.dtype = bits.value_or(from);
@@ -62,38 +73,38 @@ void judge_bits(decision& d, const description& s, const capabilities& t) noexce
   if (!fills_bytes(s.view) || !s.layout.c_contiguous) d.blockers.add(why::layout);
 }
 
+// Another element type than the source's.
+[[gnu::noinline]] void judge_conversion(decision& d, const description& s, dlpack_bridge::dtype to,
+                                        const capabilities& t) noexcept {
+  d.dtype = to;
+  if (!t.dtypes.contains(id_of(to))) d.blockers.add(why::dtype);
+  if (can_copy(s.view.dtype(), to)) d.reasons.add(why::dtype);
+  else d.blockers.add(why::dtype);
+}
+
 void judge_dtype(decision& d, const description& s, const requirements& r,
                  const capabilities& t) noexcept {
-  if (!s.has_dtype) {
+  if (!s.has_dtype) [[unlikely]] {
     d.blockers.add(why::dtype);
     return;
   }
   const dlpack_bridge::dtype from = s.view.dtype();
   const dtype_id id = id_of(from);
-  if (id == dtype_id::unknown) {
+  if (id == dtype_id::unknown) [[unlikely]] {
     d.blockers.add(from.lanes > 1 ? why::lanes : why::dtype);
     return;
   }
-  if (s.padded && from.is_packed()) d.blockers.add(why::dtype);
-  if (r.bits) {
+  if (s.padded && from.is_packed()) [[unlikely]]
+    d.blockers.add(why::dtype);
+  if (r.bits) [[unlikely]]
     judge_bits(d, s, t);
-    return;
-  }
-  d.dtype = r.dtype.value_or(from);
-  const bool converts = r.dtype && *r.dtype != from;
-  if (!t.dtypes.contains(converts ? id_of(d.dtype) : id)) d.blockers.add(why::dtype);
-  if (!converts) return;
-  if (can_copy(from, d.dtype)) d.reasons.add(why::dtype);
-  else d.blockers.add(why::dtype);
+  else if (r.dtype && *r.dtype != from) [[unlikely]] judge_conversion(d, s, *r.dtype, t);
+  else if (!t.dtypes.contains(id)) [[unlikely]] d.blockers.add(why::dtype);
 }
 
-void judge_device(decision& d, const description& s, const requirements& r,
-                  const capabilities& t) noexcept {
-  if (!s.has_device) {
-    d.blockers.add(why::device);
-    return;
-  }
-  const dlpack_bridge::device from = s.view.device();
+// Under another label than the source's, or in other memory.
+[[gnu::noinline]] void judge_move(decision& d, dlpack_bridge::device from, const requirements& r,
+                                  const capabilities& t) noexcept {
   bool moves = false;
   if (r.device) {
     d.device = *r.device;
@@ -105,15 +116,28 @@ void judge_device(decision& d, const description& s, const requirements& r,
     if (!t.devices.contains(kDLCPU)) d.blockers.add(why::device);
   }
   if (moves) d.reasons.add(why::device);
+}
+
+void judge_device(decision& d, const description& s, const requirements& r,
+                  const capabilities& t) noexcept {
+  if (!s.has_device) [[unlikely]] {
+    d.blockers.add(why::device);
+    return;
+  }
+  const dlpack_bridge::device from = s.view.device();
+  if (r.device || !t.devices.contains(from.type)) [[unlikely]]
+    judge_move(d, from, r, t);
   // Without a driver nobody orders CUDA memory: it stays with who carries its order, under its label.
   const bool absent =
       needs_cuda(from.type) && !s.driver.answers() && !(t.carries_order && d.device == from);
-  if (absent || s.driver_fails) d.blockers.add(why::driver);
+  if (absent || s.driver_fails) [[unlikely]]
+    d.blockers.add(why::driver);
 }
 
 // The hub copies within the host, and with a driver between host and CUDA memory. Without one a copy
 // of pinned memory is ordinary memory, unless pinned memory was asked for.
-void judge_copying(decision& d, const description& s, const requirements& r) noexcept {
+[[gnu::noinline]] void judge_copying(decision& d, const description& s,
+                                     const requirements& r) noexcept {
   if (!s.has_device) return;
   if (!r.device && !s.driver.answers() && is_host_memory(d.device.type)) {
     d.device = dlpack_bridge::device();
@@ -126,26 +150,36 @@ void judge_copying(decision& d, const description& s, const requirements& r) noe
   }
 }
 
+// Rows that are not dense.
+[[gnu::noinline]] void judge_strides(decision& d, const description& s, const requirements& r,
+                                     const capabilities& t) noexcept {
+  const bool reversed = s.layout.negative_axis >= 0;
+  if (reversed && !t.negative_strides) d.reasons.add(why::negative_stride);
+  if (r.c_order) d.reasons.add(why::order);
+  if (!t.any_strides && !reversed) d.reasons.add(why::layout);
+}
+
 void judge_layout(decision& d, const description& s, const requirements& r,
                   const capabilities& t) noexcept {
-  if (!s.has_layout) return;
-  if (s.view.ndim() > t.max_ndim) d.blockers.add(why::layout);
-  if (s.layout.empty) return;
-  if (s.byte_strides) d.reasons.add(why::layout);
-  if (s.layout.negative_axis >= 0 && !t.negative_strides) d.reasons.add(why::negative_stride);
-  if (!s.layout.c_contiguous) {
-    if (r.c_order) d.reasons.add(why::order);
-    if (!t.any_strides && s.layout.negative_axis < 0) d.reasons.add(why::layout);
-  }
+  if (!s.has_layout) [[unlikely]]
+    return;
+  if (s.view.ndim() > t.max_ndim) [[unlikely]]
+    d.blockers.add(why::layout);
+  if (s.layout.empty) [[unlikely]]
+    return;
+  if (s.byte_strides) [[unlikely]]
+    d.reasons.add(why::layout);
+  if (!s.layout.c_contiguous) [[unlikely]]
+    judge_strides(d, s, r, t);
   if (!aligned(s.view.data(), needed_alignment(s, r, t)) &&
-      memory_kind_of(s.view.device().type) != memory_kind::handle) {
+      memory_kind_of(s.view.device().type) != memory_kind::handle) [[unlikely]] {
     d.reasons.add(why::alignment);
   }
 }
 
-void judge_writing(decision& d, const description& s, const requirements& r,
-                   const capabilities& t) noexcept {
-  if (!s.view.read_only() && !s.overlapping) return;
+// Memory that must not be written to, or where two elements are one.
+[[gnu::noinline]] void judge_writing(decision& d, const requirements& r,
+                                     const capabilities& t) noexcept {
   if (t.read_only || t.immutable) {
     d.read_only = true;
   } else if (r.readonly == readonly_policy::copy) {
@@ -176,8 +210,8 @@ bool lacks_stream(const description& s, const requirements& r) noexcept {
 }
 
 // The array itself is the answer: only the stream that it is to be ordered for can be in the way.
-void judge_identity(decision& d, const description& s, const requirements& r,
-                    const capabilities& t) noexcept {
+[[gnu::noinline]] void judge_identity(decision& d, const description& s, const requirements& r,
+                                      const capabilities& t) noexcept {
   d.identity = true;
   d.read_only = s.view.read_only();
   const bool on_device = s.has_device && needs_cuda(s.view.device().type);
@@ -192,19 +226,27 @@ void judge_array(decision& d, const description& s, const requirements& r,
                  const capabilities& t) noexcept {
   d.blockers = s.state & blocking_states;
   d.reasons = s.state & copying_states;
-  if (s.state.contains(why::requires_grad) && !r.detach) d.blockers.add(why::requires_grad);
-  if (lacks_stream(s, r)) d.blockers.add(why::stream);
+  if (s.state.contains(why::requires_grad) && !r.detach) [[unlikely]]
+    d.blockers.add(why::requires_grad);
+  if (lacks_stream(s, r)) [[unlikely]]
+    d.blockers.add(why::stream);
   // What could not be read is not judged: its own blocker says why.
   const bool unread = !d.blockers.empty() && !s.has_layout;
-  if (s.has_dtype || !unread) judge_dtype(d, s, r, t);
-  if (s.has_device || !unread) judge_device(d, s, r, t);
+  if (s.has_dtype || !unread) [[likely]]
+    judge_dtype(d, s, r, t);
+  if (s.has_device || !unread) [[likely]]
+    judge_device(d, s, r, t);
   judge_layout(d, s, r, t);
-  if (r.copy == copy_policy::always) d.reasons.add(why::copy_requested);
-  else judge_writing(d, s, r, t);
+  if (r.copy == copy_policy::always) [[unlikely]]
+    d.reasons.add(why::copy_requested);
+  else if (s.view.read_only() || s.overlapping) [[unlikely]] judge_writing(d, r, t);
   d.copies_here = !d.reasons.empty();
-  if (d.copies_here) judge_copying(d, s, r);
-  if (s.is_copied && r.copy != copy_policy::always) d.reasons.add(why::framework);
-  if (s.driver.answers()) judge_streams(d, s, r, t);  // else there are no streams
+  if (d.copies_here) [[unlikely]]
+    judge_copying(d, s, r);
+  if (s.is_copied && r.copy != copy_policy::always) [[unlikely]]
+    d.reasons.add(why::framework);
+  if (s.driver.answers()) [[unlikely]]
+    judge_streams(d, s, r, t);  // else there are no streams
 }
 
 // A copy is needed and not wanted: what speaks for it is in the way.
@@ -216,6 +258,25 @@ void forbid_copy(decision& d, const description& s, const requirements& r,
   const bool writes = !t.read_only && !t.immutable;
   const bool refused = s.view.read_only() || s.overlapping;
   if (writes && refused && r.readonly == readonly_policy::error) d.blockers.add(why::readonly);
+}
+
+// What is left to say of an array that is not simply shared.
+[[gnu::noinline]] void decide(decision& d, const description& s, const requirements& r,
+                              const capabilities& t) noexcept {
+  // Only a copy by the hub can turn a packed array dense, and it cannot repack one.
+  if (d.copies_here && s.has_layout && s.view.dtype().is_packed() && !s.layout.c_contiguous) {
+    d.blockers.add(why::layout);
+  }
+  if (r.copy == copy_policy::never && !d.reasons.empty()) forbid_copy(d, s, r, t);
+  if (!d.blockers.empty()) {
+    d.action = action::refuse;
+    d.read_only = d.copies_here = d.after_producer = d.producer_after = d.host_waits = false;
+    return;
+  }
+  d.action = action::copy;
+  d.nbytes = result_bytes(d, s);
+  d.alignment = std::max({default_alignment, r.alignment, t.alignment});
+  d.read_only = t.immutable || (!d.copies_here && d.read_only);
 }
 
 }  // namespace
@@ -238,35 +299,21 @@ std::optional<std::int64_t> missing_stream(const requirements& r, DLDeviceType w
   return number;
 }
 
-decision negotiate(const description& s, const requirements& r, const capabilities& t) noexcept {
+[[gnu::hot]] decision negotiate(const description& s, const requirements& r,
+                                const capabilities& t) noexcept {
   decision d;
   d.keeps_bits = r.bits;
   d.dtype = s.view.dtype();
   d.device = s.view.device();
-  if (is_identity(s, r, t)) {
+  if (is_identity(s, r, t)) [[unlikely]] {
     judge_identity(d, s, r, t);
     if (!d.blockers.empty()) d.action = action::refuse;
     return d;
   }
   judge_array(d, s, r, t);
-  if (d.reasons.empty() && d.blockers.empty()) {
+  if (d.reasons.empty() && d.blockers.empty()) [[likely]]
     d.read_only |= t.immutable;
-    return d;
-  }
-  // Only a copy by the hub can turn a packed array dense, and it cannot repack one.
-  if (d.copies_here && s.has_layout && s.view.dtype().is_packed() && !s.layout.c_contiguous) {
-    d.blockers.add(why::layout);
-  }
-  if (r.copy == copy_policy::never && !d.reasons.empty()) forbid_copy(d, s, r, t);
-  if (!d.blockers.empty()) {
-    d.action = action::refuse;
-    d.read_only = d.copies_here = d.after_producer = d.producer_after = d.host_waits = false;
-    return d;
-  }
-  d.action = action::copy;
-  d.nbytes = result_bytes(d, s);
-  d.alignment = std::max({default_alignment, r.alignment, t.alignment});
-  d.read_only = t.immutable || (!d.copies_here && d.read_only);
+  else decide(d, s, r, t);
   return d;
 }
 

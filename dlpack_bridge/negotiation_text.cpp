@@ -163,6 +163,13 @@ std::string tuple_text(std::span<const extent> values, std::optional<extent> any
   return text + (values.size() == 1 ? ",)" : ")");
 }
 
+std::string strides_text(const tensor_view& view) {
+  if (view.strides() != nullptr) return tuple_text({view.strides(), view.shape().size()});
+  std::vector<extent> strides(view.shape().size());
+  row_major_strides(view.shape(), strides.data());
+  return tuple_text(strides);
+}
+
 std::string ends_in_note(const char* what, const description& s) {
   return s.note.empty() ? std::string(what) : std::string(what).append(": ").append(s.note);
 }
@@ -220,13 +227,7 @@ std::string summary(const description& s) {
       (s.view.ndim() == 0 ? s.has_layout : s.view.shape().data() != nullptr)) {
     add("shape", tuple_text(s.view.shape()));
     if (s.has_layout) {
-      std::vector<extent> strides(static_cast<std::size_t>(s.view.ndim()));
-      if (s.view.strides() != nullptr) {
-        strides.assign(s.view.strides(), s.view.strides() + s.view.ndim());
-      } else {
-        row_major_strides(s.view.shape(), strides.data());
-      }
-      add(s.byte_strides ? "strides in bytes" : "strides", tuple_text(strides));
+      add(s.byte_strides ? "strides in bytes" : "strides", strides_text(s.view));
     }
   }
   return text.empty() ? "nothing is known of it" : text;

@@ -12,6 +12,8 @@ namespace dlpack_bridge {
 
 /// "(3, 4)", "(3,)"; a value that stands for any other is "*".
 std::string tuple_text(std::span<const extent> values, std::optional<extent> any = {});
+/// "(4, 1)"; where there are no strides, those of dense rows.
+std::string strides_text(const tensor_view& view);
 
 /// A sentence that the source's note finishes: it names the case and its remedy.
 std::string ends_in_note(const char* what, const description& source);

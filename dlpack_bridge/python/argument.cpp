@@ -84,7 +84,7 @@ void order_default_stream(device where, stream_handle stream) noexcept {
 
 }  // namespace
 
-shared_owner argument_loan::borrow(PyObject* object) {
+[[gnu::hot]] shared_owner argument_loan::borrow(PyObject* object) {
   object_ = object;
   spares.take(keep_);
   return keep_.second();
@@ -100,7 +100,7 @@ void argument_loan::own() noexcept {
     keep_.fill(keep_beyond_call(object));
 }
 
-void argument_loan::settle() noexcept {
+[[gnu::hot]] void argument_loan::settle() noexcept {
   if (unseen_.known()) order_default_stream(where_, unseen_);
   if (object_ == nullptr) return;
   if (keep_.is_last()) spares.put(keep_);
@@ -126,8 +126,8 @@ bool parameter::has_unseen_writes(const inbound& in, const decision& decided) co
          in.desc.driver.answers();
 }
 
-[[gnu::flatten]] bool parameter::take(PyObject* x, bool may_convert, argument_loan& loan,
-                                      build_function build, void* place) const noexcept {
+[[gnu::flatten, gnu::hot]] bool parameter::take(PyObject* x, bool may_convert, argument_loan& loan,
+                                                build_function build, void* place) const noexcept {
   release_late_ones();
   const type_entry* entry = entry_of(Py_TYPE(x));
   if (entry == nullptr) return false;

@@ -21,7 +21,7 @@ PyTypeObject* type_ = nullptr;
 
 // ---- life ------------------------------------------------------------------------------------
 
-void array_dealloc(PyObject* object) {
+[[gnu::hot]] void array_dealloc(PyObject* object) {
   array_object* self = as_array(object);
   if (self->weak_references != nullptr) PyObject_ClearWeakRefs(object);
   PyTypeObject* type = Py_TYPE(object);
@@ -189,14 +189,14 @@ bool declare_use(void* context, device where, stream_handle stream) noexcept {
   }
 }
 
-owner take_array(inbound& in) {
+[[gnu::hot]] owner take_array(inbound& in) {
   array_object* self = as_array(in.object);
   if (self->in_transit) return shared_owner::second_of(self->keep);
   if (needs_cuda(self->device.type)) in.listener = {in.object, declare_use};
   return take_object(in);
 }
 
-bool describe_array(inbound& in, const requirements& wanted) {
+[[gnu::hot]] bool describe_array(inbound& in, const requirements& wanted) {
   const array_object* self = as_array(in.object);
   in.desc.view = self->view();
   describe_layout(in.desc);
@@ -222,7 +222,7 @@ stream_handle stream_for_all_threads(stream_handle stream, device where) {
   return own;
 }
 
-PyObject* wrap_as_array(handed_over& out, PyObject* writer) {
+[[gnu::hot]] PyObject* wrap_as_array(handed_over& out, PyObject* writer) {
   const bool copied = (out.flags & DLPACK_FLAG_BITMASK_IS_COPIED) != 0;
   const device where = out.view.device();
   const bool on_device = needs_cuda(where.type);
@@ -295,7 +295,8 @@ bool initialize_array_type() noexcept {
   return true;
 }
 
-ref make_array(const tensor_view& view, owner keep, bool copied, stream_handle stream) noexcept {
+[[gnu::hot]] ref make_array(const tensor_view& view, owner keep, bool copied,
+                            stream_handle stream) noexcept {
   ref made = ref::steal(type_->tp_alloc(type_, 2 * static_cast<Py_ssize_t>(view.ndim())));
   if (!made) return made;
   array_object* self = as_array(made.get());
@@ -325,7 +326,7 @@ ref fresh_copy(PyObject* array) {
   return ref::steal(convert(array, array_target(), wanted));
 }
 
-target_row& array_target() noexcept {
+[[gnu::hot]] target_row& array_target() noexcept {
   static target_row row{capabilities_of(framework::array), prepare_array, wrap_as_array,
                         same_object};
   return row;

@@ -16,7 +16,7 @@
 namespace dlpack_bridge::python {
 namespace {
 
-PyObject* in_capsule(managed_tensor t, bool versioned) {
+[[gnu::hot]] PyObject* in_capsule(managed_tensor t, bool versioned) {
   ref capsule =
       versioned ? make_versioned_capsule(std::move(t)) : make_legacy_capsule(std::move(t));
   return capsule.release();
@@ -119,7 +119,7 @@ bool leaves_as_it_is(array_object* self, bool versioned) noexcept {
   return known == plain_export::yes;
 }
 
-PyObject* hand_out(PyObject* self, bool versioned) noexcept {
+[[gnu::hot]] PyObject* hand_out(PyObject* self, bool versioned) noexcept {
   release_late_ones();
   try {
     return in_capsule(share_array(self), versioned);
@@ -179,7 +179,8 @@ PyObject* array_dlpack_device(PyObject* self, PyObject*) {
   return tuple_of(pair, 2).release();
 }
 
-PyObject* array_dlpack(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+[[gnu::hot]] PyObject* array_dlpack(PyObject* self, PyObject* const* args, Py_ssize_t count,
+                                    PyObject* names) {
   dlpack_arguments given;
   bool versioned = false;
   if (!sort_arguments(args, count, names, given)) return nullptr;

@@ -21,7 +21,7 @@ bool is_unused(PyObject* capsule, const char* name) noexcept {
 }
 
 // A destructor may run while an exception is pending, which the deleter must not disturb.
-void destroy_versioned(PyObject* capsule) {
+[[gnu::hot]] void destroy_versioned(PyObject* capsule) {
   if (!is_unused(capsule, versioned_name)) return;
   own_managed(
       static_cast<DLManagedTensorVersioned*>(PyCapsule_GetPointer(capsule, versioned_name)));
@@ -74,7 +74,7 @@ owner consume_capsule(PyObject* capsule, bool without_python) noexcept {
   return own(tensor);
 }
 
-ref make_versioned_capsule(managed_tensor t) noexcept {
+[[gnu::hot]] ref make_versioned_capsule(managed_tensor t) noexcept {
   DLManagedTensorVersioned* raw = std::move(t).release();
   ref capsule = ref::steal(PyCapsule_New(raw, versioned_name, destroy_versioned));
   if (!capsule) own_managed(raw);

@@ -31,7 +31,7 @@ void describe_claims(inbound& in, std::optional<dtype> type, std::optional<devic
                   type.value_or(dtype()), where.value_or(device()), read_only);
 }
 
-owner take_object(inbound& in) { return own_object(in.object); }
+[[gnu::hot]] owner take_object(inbound& in) { return own_object(in.object); }
 
 owner keep_itself(PyObject* object) { return own_object(object); }
 

@@ -17,34 +17,50 @@ namespace {
 
 using enum keyword;
 
-bool check_count(const char* function, Py_ssize_t given, Py_ssize_t expected) noexcept {
-  if (given == expected) return true;
+[[gnu::cold]] bool refuse_count(const char* function, Py_ssize_t given,
+                                Py_ssize_t expected) noexcept {
   PyErr_Format(PyExc_TypeError, "%s() takes %zd positional argument%s but %zd were given", function,
                expected, expected == 1 ? "" : "s", given);
   return false;
+}
+
+bool check_count(const char* function, Py_ssize_t given, Py_ssize_t expected) noexcept {
+  return given == expected || refuse_count(function, given, expected);
+}
+
+// `args` are the array and the values of the keywords `names`.
+[[gnu::noinline]] PyObject* convert_as_told(const char* function, target_row& row,
+                                            keyword_set allowed, PyObject* const* args,
+                                            PyObject* names) {
+  requirements wanted;
+  if (!read_keywords(function, args + 1, names, allowed, wanted)) return nullptr;
+  return prepared(row) ? convert(args[0], row, wanted) : nullptr;
 }
 
 // A conversion to one framework: `row` with the keywords it takes.
 PyObject* convert_to(const char* function, target_row& row, keyword_set allowed,
                      PyObject* const* args, Py_ssize_t count, PyObject* names) {
   static constexpr requirements nothing;
-  if (!check_count(function, count, 1)) return nullptr;
-  if (names == nullptr) return prepared(row) ? convert(args[0], row, nothing) : nullptr;
-  requirements wanted;
-  if (!read_keywords(function, args + count, names, allowed, wanted)) return nullptr;
-  return prepared(row) ? convert(args[0], row, wanted) : nullptr;
+  if (!check_count(function, count, 1)) [[unlikely]]
+    return nullptr;
+  if (names != nullptr) [[unlikely]]
+    return convert_as_told(function, row, allowed, args, names);
+  return prepared(row) ? convert(args[0], row, nothing) : nullptr;
 }
 
-PyObject* to_numpy(PyObject*, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+[[gnu::hot]] PyObject* to_numpy(PyObject*, PyObject* const* args, Py_ssize_t count,
+                                PyObject* names) {
   static constexpr keyword_set allowed(dtype, copy, detach, order, alignment, stream);
   return convert_to("to_numpy", numpy_target(), allowed, args, count, names);
 }
 
-PyObject* to_torch(PyObject*, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+[[gnu::hot]] PyObject* to_torch(PyObject*, PyObject* const* args, Py_ssize_t count,
+                                PyObject* names) {
   return convert_to("to_torch", torch_target(), every_keyword, args, count, names);
 }
 
-PyObject* asarray(PyObject*, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+[[gnu::hot]] PyObject* asarray(PyObject*, PyObject* const* args, Py_ssize_t count,
+                               PyObject* names) {
   static constexpr keyword_set allowed(dtype, device, copy, detach, order, alignment, stream);
   return convert_to("asarray", array_target(), allowed, args, count, names);
 }

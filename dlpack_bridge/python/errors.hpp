@@ -24,7 +24,7 @@ void raise_refusal(PyObject* type, const std::string& message, const std::vector
                    PyObject* cause = nullptr) noexcept;
 
 /// Sets NotAnArrayError naming the type of `object`.
-void raise_not_an_array(PyObject* object) noexcept;
+[[gnu::cold]] void raise_not_an_array(PyObject* object) noexcept;
 /// Clears it where no array will do too. False when the error is another one.
 bool clear_not_an_array() noexcept;
 
@@ -37,6 +37,6 @@ void raise_driver_failure(const driver_status& failed, const std::string& messag
                           const std::vector<reason>& blockers) noexcept;
 
 /// Turns the C++ exception in flight into a Python one. Call inside a catch block.
-void raise_current_exception() noexcept;
+[[gnu::cold]] void raise_current_exception() noexcept;
 
 }  // namespace dlpack_bridge::python

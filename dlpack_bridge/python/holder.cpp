@@ -18,7 +18,7 @@ struct holder_object {
 // Memory of `allocate_with_holder`, known by this function.
 void free_with_holder(void* start) noexcept { std::free(start); }
 
-void holder_dealloc(PyObject* object) {
+[[gnu::hot]] void holder_dealloc(PyObject* object) {
   auto* self = reinterpret_cast<holder_object*>(object);
   self->token.~live_object_token();
   if (self->keep.release_by() == free_with_holder) return std::free(object);
@@ -43,7 +43,7 @@ bool initialize_holder_type() noexcept {
   return PyType_Ready(&holder_type) == 0;
 }
 
-ref make_holder(owner&& keep) noexcept {
+[[gnu::hot]] ref make_holder(owner&& keep) noexcept {
   const bool has_room = keep.release_by() == free_with_holder;
   void* const memory = has_room ? keep.get() : PyObject_Malloc(sizeof(holder_object));
   if (memory == nullptr) return ref::steal(PyErr_NoMemory());

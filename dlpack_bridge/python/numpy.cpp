@@ -15,7 +15,11 @@ namespace {
 
 // ---- source --------------------------------------------------------------------------------
 
-void describe_array(inbound& in, PyArrayObject* array) {
+[[gnu::cold]] void name_own_dtype(inbound& in, PyArray_Descr* descr) {
+  in.name_dtype(dtype_words(descr));
+}
+
+[[gnu::hot]] void describe_array(inbound& in, PyArrayObject* array) {
   static_assert(sizeof(npy_intp) == sizeof(extent));
   PyArray_Descr* const descr = PyArray_DESCR(array);
   const int ndim = PyArray_NDIM(array);
@@ -23,24 +27,25 @@ void describe_array(inbound& in, PyArrayObject* array) {
   const std::int64_t itemsize = PyArray_ITEMSIZE(array);
   dtype type = dtype_of_number(descr->type_num);
   in.desc.itemsize = itemsize;
-  if (type.lanes == 0) {
+  if (type.lanes == 0) [[unlikely]] {
     type = dtype();
-    in.name_dtype(dtype_words(descr));
+    name_own_dtype(in, descr);
     in.desc.has_layout = itemsize != 0;  // an empty str or void has no strides to judge
-  } else if (is_swapped(descr)) {
+  } else if (is_swapped(descr)) [[unlikely]] {
     in.desc.state.add(reason_code::byte_order);
   }
-  const extent* strides = nullptr;
-  if (in.desc.has_layout) {
+  const extent* strides = nullptr;  // dense rows: NumPy's flag means the same
+  if (in.desc.has_layout && !PyArray_IS_C_CONTIGUOUS(array)) {
     const auto* byte_strides = reinterpret_cast<const extent*>(PyArray_STRIDES(array));
     strides = read_byte_strides(in, shape, byte_strides, ndim, itemsize);
   }
   in.desc.view =
       tensor_view(PyArray_DATA(array), shape, strides, ndim, type, {}, !PyArray_ISWRITEABLE(array));
-  if (in.desc.has_layout) describe_layout(in.desc);
+  if (in.desc.has_layout) [[likely]]
+    describe_layout(in.desc);
 }
 
-bool describe_ndarray(inbound& in, const requirements&) {
+[[gnu::hot]] bool describe_ndarray(inbound& in, const requirements&) {
   describe_array(in, reinterpret_cast<PyArrayObject*>(in.object));
   return true;
 }
@@ -69,7 +74,7 @@ bool describe_ndarray(inbound& in, const requirements&) {
   return owner::of(std::to_array(std::move(both)));
 }
 
-owner keep_ndarray(PyObject* array) {
+[[gnu::hot]] owner keep_ndarray(PyObject* array) {
   if (PyArray_BASE(reinterpret_cast<PyArrayObject*>(array)) == nullptr) [[likely]] {
     return own_object(array);
   }
@@ -77,7 +82,7 @@ owner keep_ndarray(PyObject* array) {
   return buffer == nullptr ? own_object(array) : keep_with_buffer(array, buffer);
 }
 
-owner take_ndarray(inbound& in) { return keep_ndarray(in.object); }
+[[gnu::hot]] owner take_ndarray(inbound& in) { return keep_ndarray(in.object); }
 
 // A scalar is an immutable value: it travels as a 0-d read-only array that NumPy makes of it.
 bool describe_scalar(inbound& in, const requirements&) {
@@ -112,25 +117,33 @@ bool prepare_numpy(target_row& row) {
   return true;
 }
 
-PyObject* wrap_as_ndarray(handed_over& out, PyObject*) {
+// NumPy counts strides in bytes.
+[[gnu::noinline]] void scale_strides(const tensor_view& view, npy_intp* strides) noexcept {
+  const std::int64_t itemsize = view.dtype().itemsize();
+  for (int i = 0; i < view.ndim(); ++i) strides[i] = view.strides()[i] * itemsize;
+}
+
+[[gnu::cold]] void raise_lacks_dtype(dtype type) {
+  if (PyErr_Occurred()) return;
+  PyErr_Format(PyExc_ImportError,
+               "the installed ml_dtypes has no %s; upgrade it: pip install -U "
+               "ml_dtypes",
+               type.name().c_str());
+}
+
+[[gnu::hot]] PyObject* wrap_as_ndarray(handed_over& out, PyObject*) {
   const tensor_view& view = out.view;
   PyArray_Descr* const descr = descriptor_of(view.dtype());
-  if (descr == nullptr) {
-    if (!PyErr_Occurred()) {
-      PyErr_Format(PyExc_ImportError,
-                   "the installed ml_dtypes has no %s; upgrade it: pip install -U "
-                   "ml_dtypes",
-                   view.dtype().name().c_str());
-    }
+  if (descr == nullptr) [[unlikely]] {
+    raise_lacks_dtype(view.dtype());
     return nullptr;
   }
   ref base = make_holder(std::move(out.keep));
   if (!base) return nullptr;
   npy_intp strides[most_held_axes];
   const bool dense = view.strides() == nullptr;
-  for (int i = 0; !dense && i < view.ndim(); ++i) {
-    strides[i] = view.strides()[i] * view.dtype().itemsize();
-  }
+  if (!dense) [[unlikely]]
+    scale_strides(view, strides);
   const int flags = view.read_only() ? NPY_ARRAY_CARRAY_RO : NPY_ARRAY_CARRAY;
   Py_INCREF(descr);
   PyObject* array =
@@ -185,7 +198,7 @@ bool look_at_numpy_type(type_entry& e) noexcept {
   return false;
 }
 
-target_row& numpy_target() noexcept {
+[[gnu::hot]] target_row& numpy_target() noexcept {
   static target_row row{.holds = capabilities_of(framework::numpy),
                         .prepare = prepare_numpy,
                         .wrap = wrap_as_ndarray,

@@ -76,10 +76,9 @@ dtype registered_dtype_of(int type_num) noexcept {
   return none;
 }
 
-PyArray_Descr* descriptor_of(dtype t) noexcept {
-  const dtype_id id = id_of(t);
+// Finds a descriptor that nobody has asked for before.
+[[gnu::cold]] PyArray_Descr* find_descriptor(dtype t, dtype_id id) noexcept {
   PyArray_Descr*& descr = descriptors[static_cast<int>(id)];
-  if (descr != nullptr || id == dtype_id::unknown) return descr;
   if (from_ml_dtypes.contains(id)) {
     const ref module = ref::steal(PyImport_ImportModule("ml_dtypes"));
     if (module) read_ml_dtypes(module.get());
@@ -90,6 +89,14 @@ PyArray_Descr* descriptor_of(dtype t) noexcept {
     descr = PyArray_DescrFromType(static_cast<int>(found - numbered_dtypes.begin()));
   }
   return descr;
+}
+
+[[gnu::hot]] PyArray_Descr* descriptor_of(dtype t) noexcept {
+  const dtype_id id = id_of(t);
+  PyArray_Descr* const descr = descriptors[static_cast<int>(id)];
+  if (descr != nullptr || id == dtype_id::unknown) [[likely]]
+    return descr;
+  return find_descriptor(t, id);
 }
 
 std::string dtype_words(PyArray_Descr* descr) {

@@ -8,9 +8,19 @@
 namespace dlpack_bridge::python {
 namespace {
 
+// The thread state that has the GIL. Null when none has it, from Python 3.12 on also when another thread
+// has it.
+PyThreadState* gil_holder() noexcept {
+#if PY_VERSION_HEX >= 0x030D0000
+  return PyThreadState_GetUnchecked();
+#else
+  return _PyThreadState_UncheckedGet();
+#endif
+}
+
 bool has_gil() noexcept {
   // After the interpreter is gone PyGILState_Check answers yes, so Py_IsInitialized comes first.
-  return PyGILState_Check() != 0;
+  return gil_holder() != nullptr && PyGILState_Check() != 0;
 }
 
 int drain_as_pending_call(void*) {
@@ -18,7 +28,7 @@ int drain_as_pending_call(void*) {
   return 0;
 }
 
-void release_late(void* object, void (*release)(void*) noexcept) noexcept {
+[[gnu::cold]] void release_late(void* object, void (*release)(void*) noexcept) noexcept {
   auto* node = static_cast<late_release*>(std::malloc(sizeof(late_release)));
   if (node == nullptr || state().finalizing.load(std::memory_order_acquire)) {
     std::free(node);
@@ -42,13 +52,14 @@ using release_function = owner::release_function;
 
 // With the GIL. What is pending stays pending, what the release leaves behind is discarded.
 void release_guarded(void* object, release_function release) noexcept {
-  if (PyErr_Occurred() != nullptr) {
+  if (PyErr_Occurred() != nullptr) [[unlikely]] {
     const error_guard guard;
     release(object);
-  } else {
-    release(object);
-    if (PyErr_Occurred() != nullptr) PyErr_Clear();
+    return;
   }
+  release(object);
+  if (PyErr_Occurred() != nullptr) [[unlikely]]
+    PyErr_Clear();
 }
 
 // This thread's state when it is the only one of the interpreter: no other Python thread can hold the GIL
@@ -79,7 +90,8 @@ bool release_with_gil(void* object, release_function release) noexcept {
 
 // Lets go of a Python thing from wherever we are.
 void release_anywhere(void* object, release_function release) noexcept {
-  if (!Py_IsInitialized()) return;  // leak: there is no interpreter to give it to
+  if (!Py_IsInitialized()) [[unlikely]]
+    return;  // leak: there is no interpreter to give it to
   if (!release_with_gil(object, release)) release_late(object, release);
 }
 
@@ -93,7 +105,7 @@ void run_deleter(void* object) noexcept {
 
 void decref(void* object) noexcept { Py_DECREF(static_cast<PyObject*>(object)); }
 
-void release_object(void* object) noexcept { release_anywhere(object, decref); }
+[[gnu::hot]] void release_object(void* object) noexcept { release_anywhere(object, decref); }
 
 void release_buffer(void* object) noexcept {
   auto* buffer = static_cast<Py_buffer*>(object);
@@ -103,16 +115,16 @@ void release_buffer(void* object) noexcept {
 
 }  // namespace
 
-owner own_object(PyObject* object) noexcept {
+[[gnu::hot]] owner own_object(PyObject* object) noexcept {
   Py_INCREF(object);
   return owner(object, release_object);
 }
 
-void release_here(void* object, owner::release_function release) noexcept {
+[[gnu::hot]] void release_here(void* object, owner::release_function release) noexcept {
   if (!Py_IsInitialized() || !release_with_gil(object, release)) release(object);
 }
 
-void drop_with_gil(owner& keep) noexcept {
+[[gnu::hot]] void drop_with_gil(owner& keep) noexcept {
   if (keep.release_by() == release_object) decref(keep.give_up());
   else keep.reset();
 }

@@ -73,6 +73,15 @@ std::string in_one_line(std::string_view text) {
   return dlpack_bridge::hand_over(in.desc, decided, source, std::move(options), room);
 }
 
+// What a device borrows, or what waits for one.
+[[gnu::noinline]] handed_over order_here(inbound& in, const requirements& wanted,
+                                         const decision& decided, owner& source, extent* room) {
+  hand_over_options options{keep_stream(wanted), in.listener};
+  std::optional<without_gil> released;
+  if (decided.host_waits) released.emplace();
+  return dlpack_bridge::hand_over(in.desc, decided, source, std::move(options), room);
+}
+
 void record_own_use(const inbound& in, const requirements& wanted, stream_handle user) {
   if (user.no_sync() || in.desc.view.data() == nullptr) return;
   cuda_backend()->record_use(in.desc.view.device(), in.desc.view.data(), user, keep_stream(wanted));
@@ -91,6 +100,38 @@ void record_own_use(const inbound& in, const requirements& wanted, stream_handle
   refused.blockers = reason_set(reason_code::producer);
   raise_decision(in, wanted, refused);
   return nullptr;
+}
+
+[[gnu::cold]] void refuse(inbound& in, const requirements& wanted, const decision& decided) {
+  raise_decision(in, wanted, decided);
+  // DLPack: of another major version the deleter is all that may be used, and it is to be called.
+  if (in.capsule && in.desc.state.contains(reason_code::version)) consume_capsule(in.capsule.get());
+}
+
+// Refuses, or takes or copies and wraps.
+PyObject* carry_out(inbound& in, const requirements& wanted, const decision& decided) {
+  if (decided.action == action::refuse) [[unlikely]] {
+    refuse(in, wanted, decided);
+    return nullptr;
+  }
+  extent room[most_held_axes];
+  // Taken first: while the GIL is away nobody else may consume or free what is read.
+  owner source = in.row->take(in);
+  handed_over out = hand_over(in, wanted, decided, source, room);
+  // Only what device memory is shared with can write to it on a stream.
+  const bool writes = in.row->renew != nullptr && in.desc.driver.answers() && !decided.copies_here;
+  ref result = ref::steal(in.target.wrap(out, writes ? in.object : nullptr));
+  if (result && source) drop_with_gil(source);  // a copy leaves it
+  return result.release();
+}
+
+[[gnu::cold]] PyObject* conclude_and_tell(inbound& in, const requirements& wanted,
+                                          const decision& decided) {
+  const ref record = make_record(in, wanted, decided);
+  if (!record) return nullptr;
+  ref result = ref::steal(carry_out(in, wanted, decided));
+  if (result || decided.action == action::refuse) tell_traces(record);
+  return result.release();
 }
 
 }  // namespace
@@ -149,11 +190,11 @@ stream_handle stream_of_use(const inbound& in, const requirements& wanted, devic
 
 handed_over hand_over(inbound& in, const requirements& wanted, const decision& decided,
                       owner& source, extent* room) {
-  if (decided.copies_here) return copy_here(in, wanted, decided, source, room);
-  hand_over_options options{keep_stream(wanted), in.listener};
-  std::optional<without_gil> released;
-  if (decided.host_waits) released.emplace();
-  return dlpack_bridge::hand_over(in.desc, decided, source, std::move(options), room);
+  if (decided.copies_here) [[unlikely]]
+    return copy_here(in, wanted, decided, source, room);
+  if (is_ordered(decided)) [[unlikely]]
+    return order_here(in, wanted, decided, source, room);
+  return hand_over_shared(in.desc, decided, source, room);
 }
 
 ref make_record(inbound& in, const requirements& wanted, const decision& decided) {
@@ -166,35 +207,15 @@ void tell_traces(const ref& record) noexcept {
 }
 
 PyObject* conclude(inbound& in, const requirements& wanted, const decision& decided) {
-  ref record;
   const bool told = is_traced() && in.target.tells_traces;
-  if (told && !(record = make_record(in, wanted, decided))) [[unlikely]]
-    return nullptr;
-  ref result;
-  if (decided.action == action::refuse) [[unlikely]] {
-    raise_decision(in, wanted, decided);
-    // DLPack: of another major version the deleter is all that may be used, and it is to be called.
-    if (in.capsule && in.desc.state.contains(reason_code::version))
-      consume_capsule(in.capsule.get());
-  } else {
-    extent room[most_held_axes];
-    // Taken first: while the GIL is away nobody else may consume or free what is read.
-    owner source = in.row->take(in);
-    handed_over out = hand_over(in, wanted, decided, source, room);
-    // Only what device memory is shared with can write to it on a stream.
-    const bool writes =
-        in.row->renew != nullptr && in.desc.driver.answers() && !decided.copies_here;
-    result = ref::steal(in.target.wrap(out, writes ? in.object : nullptr));
-    if (!result) return nullptr;
-    if (source) drop_with_gil(source);  // a copy leaves it
-  }
-  if (record) tell_traces(record);
-  return result.release();
+  return told ? conclude_and_tell(in, wanted, decided) : carry_out(in, wanted, decided);
 }
 
-// Flattened: a fifth of what an exchange costs would be the calls of its stages.
-[[gnu::flatten]] PyObject* convert(PyObject* x, const target_row& target,
-                                   const requirements& wanted) {
+// Flattened: a fifth of what an exchange costs would be the calls of its stages. Hot, like all that most
+// exchanges run through, and what is rare is cold: the linker lays the one side by side, away from the
+// other, in few lines of the cache of instructions and few pages.
+[[gnu::flatten, gnu::hot]] PyObject* convert(PyObject* x, const target_row& target,
+                                             const requirements& wanted) {
   release_late_ones();
   try {
     const type_entry* entry = array_entry_of(x);
@@ -208,7 +229,7 @@ PyObject* conclude(inbound& in, const requirements& wanted, const decision& deci
     if (!describe(in, wanted)) [[unlikely]]
       return nullptr;
     const decision decided = judge(in, wanted);
-    if (decided.identity && decided.action != action::refuse) {
+    if (decided.identity && decided.action != action::refuse) [[unlikely]] {
       return give_itself(in, wanted, decided);
     }
     return conclude(in, wanted, decided);

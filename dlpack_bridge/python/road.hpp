@@ -117,7 +117,7 @@ stream_handle stream_of_use(const inbound& in, const requirements& wanted, devic
 
 /// FACTS and NEGOTIATION for an array that is described. The same for `convert` and `plan`.
 inline decision judge(inbound& in, const requirements& wanted) noexcept {
-  if (involves_driver(in.desc, wanted)) {
+  if (involves_driver(in.desc, wanted)) [[unlikely]] {
     stream_handle& user = in.desc.streams.consumer.handle;
     if (!user.known()) user = stream_of_use(in, wanted, in.desc.view.device());
     find_facts(in.desc, wanted);
@@ -142,12 +142,12 @@ handed_over hand_over(inbound& in, const requirements& wanted, const decision& d
 
 /// The record of an exchange for the traces that are active, described while all of it is known. Call
 /// when there are some. Empty with an error set.
-ref make_record(inbound& in, const requirements& wanted, const decision& decided);
+[[gnu::cold]] ref make_record(inbound& in, const requirements& wanted, const decision& decided);
 /// Tells them when it has happened.
-void tell_traces(const ref& record) noexcept;
+[[gnu::cold]] void tell_traces(const ref& record) noexcept;
 
 /// Sets the exception of a refusal.
-[[gnu::noinline]] void raise_decision(const inbound& in, const requirements& wanted,
-                                      const decision& decided);
+[[gnu::cold]] void raise_decision(const inbound& in, const requirements& wanted,
+                                  const decision& decided);
 
 }  // namespace dlpack_bridge::python

@@ -40,7 +40,7 @@ inline std::size_t type_cache_slot(const PyTypeObject* type) noexcept {
 }
 
 /// Looks at a type that is new or has changed.
-const type_entry* look_again(PyTypeObject* type) noexcept;
+[[gnu::cold]] const type_entry* look_again(PyTypeObject* type) noexcept;
 
 /// Which row serves the objects of a type. Null without an error when the type is no array.
 inline const type_entry* entry_of(PyTypeObject* type) noexcept {
@@ -50,7 +50,7 @@ inline const type_entry* entry_of(PyTypeObject* type) noexcept {
 #else
   const bool tagged = (type->tp_flags & Py_TPFLAGS_VALID_VERSION_TAG) != 0;
 #endif
-  if (place.type != type || place.version_tag != type->tp_version_tag || !tagged) {
+  if (place.type != type || place.version_tag != type->tp_version_tag || !tagged) [[unlikely]] {
     return look_again(type);
   }
   return place.row == nullptr ? nullptr : &place;
@@ -109,7 +109,7 @@ inline const extent* read_byte_strides(inbound& in, const extent* shape, const e
   const int shift = std::countr_zero(static_cast<std::uint64_t>(itemsize));
   for (int i = 0; i < ndim; ++i) {
     const extent whole = shifts ? byte_strides[i] >> shift : byte_strides[i] / itemsize;
-    if (whole * itemsize != byte_strides[i] && shape[i] > 1) {
+    if (whole * itemsize != byte_strides[i] && shape[i] > 1) [[unlikely]] {
       in.desc.byte_strides = true;
       std::copy_n(byte_strides, ndim, in.strides_room);
       break;

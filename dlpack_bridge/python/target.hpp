@@ -15,7 +15,7 @@ target_row* target_of(framework id) noexcept;
 
 /// Imports the framework of a row. False with an error set: ImportError naming the pip package when
 /// it is not installed.
-bool prepare(target_row& row);
+[[gnu::cold]] bool prepare(target_row& row);
 
 /// The row, prepared; null with an error set.
 inline target_row* prepared(target_row& row) { return row.ready || prepare(row) ? &row : nullptr; }

@@ -55,11 +55,8 @@ bool check_lazy_bits(inbound& in, bool& refused) {
          observe<&torch_functions::is_conj>(in, lib.is_conj, why::conj, refused);
 }
 
-// torch exports its int1..int7 and uint1..uint7 as 8 bits: the width would be lost.
-void check_narrow_integers(inbound& in) {
-  const dtype type = in.desc.view.dtype();
-  if (type.bits != 8 || (type != int8 && type != uint8)) return;
-  if (lib.functions.proven() && lib.functions.is_whole_byte(in.object)) return;
+// What torch itself calls the type of a tensor that it exports as int8 or uint8.
+[[gnu::cold]] void name_narrow_integer(inbound& in, dtype type) {
   const without_torch_function plain;
   const ref real = lib.dtype(in.object);
   if (!real) PyErr_Clear();
@@ -69,6 +66,14 @@ void check_narrow_integers(inbound& in) {
   const int bits = digit == std::string::npos ? 0 : std::atoi(name.c_str() + digit + 1);
   in.name_dtype(name + " (code=" + std::to_string(type.code) + ", bits=" + std::to_string(bits) +
                 ", lanes=1)");
+}
+
+// torch exports its int1..int7 and uint1..uint7 as 8 bits: the width would be lost.
+void check_narrow_integers(inbound& in) {
+  const dtype type = in.desc.view.dtype();
+  if (type.bits != 8 || (type != int8 && type != uint8)) return;
+  if (lib.functions.proven() && lib.functions.is_whole_byte(in.object)) return;
+  name_narrow_integer(in, type);
 }
 
 const DLTensor* export_by_table(inbound& in, DLTensor& borrowed) noexcept {
@@ -84,7 +89,7 @@ const DLTensor* export_by_table(inbound& in, DLTensor& borrowed) noexcept {
 }
 
 // Before torch 2.10: torch._C._to_dlpack checks nothing, which is what the hub does itself.
-const DLTensor* export_by_capsule(inbound& in, DLTensor&) noexcept {
+[[gnu::cold]] const DLTensor* export_by_capsule(inbound& in, DLTensor&) noexcept {
   const ref c_module = attribute_or_none(lib.module, "_C");
   const ref to_dlpack = c_module ? attribute_or_none(c_module.get(), "_to_dlpack") : ref();
   if (!to_dlpack) return nullptr;
@@ -94,7 +99,7 @@ const DLTensor* export_by_capsule(inbound& in, DLTensor&) noexcept {
 
 // Before an exchange of a tensor with torch itself that cannot be exported: whether it already is
 // what was asked for is answered by torch.
-void describe_form(inbound& in) noexcept {
+[[gnu::cold]] void describe_form(inbound& in) noexcept {
   static PyObject* const contiguous = PyUnicode_InternFromString("is_contiguous");
   static PyObject* const data_ptr = PyUnicode_InternFromString("data_ptr");
   const without_torch_function plain;
@@ -109,7 +114,7 @@ void describe_form(inbound& in) noexcept {
 }
 
 // A stream that was given is still ordered after the tensor's, also when nothing is exchanged.
-void describe_order_only(inbound& in) noexcept {
+[[gnu::cold]] void describe_order_only(inbound& in) noexcept {
   DLTensor borrowed;
   const bool asked = lib.api != nullptr && in.entry->always.empty() &&
                      lib.api->dltensor_from_py_object_no_sync != nullptr;
@@ -124,7 +129,7 @@ void describe_order_only(inbound& in) noexcept {
   in.desc.streams.producer.handle = torch_work_stream(where);
 }
 
-bool describe_torch(inbound& in, const requirements& wanted) {
+[[gnu::hot]] bool describe_torch(inbound& in, const requirements& wanted) {
   const bool same = in.desc.same_framework && wanted.copy != copy_policy::always;
   bool refused = false;
   if (same && wanted.keeps_form()) {
@@ -164,19 +169,24 @@ bool describe_torch(inbound& in, const requirements& wanted) {
   return true;
 }
 
-// An alias in libtorch has the tensor's memory of now, and so has its storage in Python.
-owner hold_memory(PyObject* tensor) noexcept {
-  if (lib.functions.proven()) {
-    if (owner held = lib.functions.hold_memory(tensor)) return held;
-  }
+[[gnu::cold]] owner hold_storage(PyObject* tensor) noexcept {
   const without_torch_function plain;
   const ref storage = ref::steal(PyObject_CallMethod(tensor, "untyped_storage", nullptr));
   if (!storage) PyErr_Clear();
   return own_object(storage ? storage.get() : tensor);
 }
 
+// An alias in libtorch has the tensor's memory of now, and so has its storage in Python.
+owner hold_memory(PyObject* tensor) noexcept {
+  if (lib.functions.proven()) [[likely]] {
+    if (owner held = lib.functions.hold_memory(tensor)) [[likely]]
+      return held;
+  }
+  return hold_storage(tensor);
+}
+
 // What was only looked at lives as long as the tensor object, unless that may change its memory.
-owner take_export(inbound& in) {
+[[gnu::hot]] owner take_export(inbound& in) {
   owner kept;
   if (in.may_change_memory) kept = hold_memory(in.object);
   else if (in.capsule) kept = consume_capsule(in.capsule.get());
@@ -222,7 +232,7 @@ bool prepare_torch(target_row& row) {
   return true;
 }
 
-PyObject* import_by_capsule(managed_tensor made) noexcept {
+[[gnu::cold]] PyObject* import_by_capsule(managed_tensor made) noexcept {
   static PyObject* const from_dlpack = [] {
     const ref c_module = attribute_or_none(lib.module, "_C");
     return c_module ? attribute_or_none(c_module.get(), "_from_dlpack").release() : nullptr;
@@ -239,7 +249,7 @@ void leave_strides_out(DLManagedTensorVersioned& made) noexcept {
   made.dl_tensor.strides = nullptr;
 }
 
-PyObject* wrap_as_tensor(handed_over& out, PyObject*) {
+[[gnu::hot]] PyObject* wrap_as_tensor(handed_over& out, PyObject*) {
   const bool dense = out.view.strides() == nullptr;
   managed_tensor made = managed_tensor::wrap(out.view, std::move(out.keep), out.flags);
   if (lib.api == nullptr) return import_by_capsule(std::move(made));
@@ -326,7 +336,7 @@ bool look_at_torch_type(type_entry& e) noexcept {
   return true;
 }
 
-target_row& torch_target() noexcept {
+[[gnu::hot]] target_row& torch_target() noexcept {
   static target_row row{capabilities_of(framework::torch), prepare_torch, wrap_as_tensor,
                         same_tensor, torch_work_stream};
   return row;

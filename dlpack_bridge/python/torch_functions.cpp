@@ -11,7 +11,7 @@ namespace {
 
 std::int32_t (*delete_tensor)(void* alias) = nullptr;
 
-void delete_alias(void* alias) noexcept { delete_tensor(alias); }
+[[gnu::hot]] void delete_alias(void* alias) noexcept { delete_tensor(alias); }
 
 // (tensor, address of its implementation, the answers), and for every question a yes and a no.
 constexpr const char* source_of_samples = R"(
@@ -130,7 +130,7 @@ bool torch_functions::give_the_answers_of(PyObject* samples) const noexcept {
   return yes == every_question && (no & every_question) == every_question;
 }
 
-owner torch_functions::hold_memory(PyObject* tensor) const noexcept {
+[[gnu::hot]] owner torch_functions::hold_memory(PyObject* tensor) const noexcept {
   at_tensor* alias = nullptr;
   if (reinterpret_(handle(tensor), 0, nullptr, nullptr, 0, &alias) != 0) return {};
   return owner(alias, [](void* held) noexcept { release_here(held, delete_alias); });

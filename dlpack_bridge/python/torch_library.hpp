@@ -90,10 +90,10 @@ inline check_answer ask(const Method& method, PyObject* tensor) noexcept {
 bool grad_mode() noexcept;
 
 /// Shape, dtype and device of a tensor for a message, without reading a pointer.
-void describe_surface(inbound& in);
+[[gnu::cold]] void describe_surface(inbound& in);
 
 /// Names what keeps a tensor from being exported: sparse, quantized, ... Call with the error of the
 /// export pending, or with none when it gave a NULL pointer. False when the error must pass through.
-bool describe_unexportable(inbound& in);
+[[gnu::cold]] bool describe_unexportable(inbound& in);
 
 }  // namespace dlpack_bridge::python

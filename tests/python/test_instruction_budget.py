@@ -1,4 +1,5 @@
-"""The hot paths cost no more of the hub's own instructions than the committed budget permits.
+"""The hot paths cost no more of the hub's own instructions, and of the lines of the cache that hold
+them, than the committed budget permits.
 
 A failure is a change of what every call costs. Where it is wanted, `python
 tests/support/python/instruction_counts.py --write`, run by the Python that has the package, writes the
@@ -38,19 +39,28 @@ def test_no_hot_path_costs_more_than_its_budget(counts):
 @pytest.mark.slow
 def test_a_thousand_rounds_of_a_loop_are_counted(counts):
     """The control: what runs in our module is seen, and nothing else adds to it."""
-    rounds = counts["spend(2000)"] - counts["spend(1000)"]
+    rounds = counts["spend(2000)"][0] - counts["spend(1000)"][0]
     assert rounds % 1000 == 0 and 2 <= rounds / 1000 <= 4
 
 
+def test_more_cache_lines_are_counted_for_more_code(counts):
+    """The control: a call with an array lies in more lines than one without."""
+    assert 0 < counts["f(handle)"][1] < counts["f(array<float, 1>), numpy"][1]
+
+
 def test_six_percent_more_are_beyond_the_budget():
-    budget = {"a": 1000, "b": 1000, "c": 1000}
-    counts = {"a": 1060, "b": 1040, "c": 940}
+    budget = {"a": (1000, 50), "b": (1000, 50), "c": (1000, 50), "d": (1000, 50), "e": (100, 10)}
+    counts = {"a": (1060, 50), "b": (1040, 55), "c": (940, 50), "d": (1000, 57), "e": (100, 13)}
     found = instruction_counts.beyond_budget(counts, budget)
-    assert [line.split(":")[0] for line in found] == ["a", "c"]
+    assert [line.split(",")[0] for line in found] == [
+        "a: 1060 instructions",
+        "c: 940 instructions",
+        "d: 57 cache lines",
+    ]
 
 
 def test_a_path_without_a_budget_is_found():
-    assert instruction_counts.beyond_budget({"new": 1}, {"old": 1}) == [
-        "new: 1 instructions, budget None",
-        "old: None instructions, budget 1",
+    assert instruction_counts.beyond_budget({"new": (1, 1)}, {"old": (1, 1)}) == [
+        "new: (1, 1), budget None",
+        "old: None, budget (1, 1)",
     ]
