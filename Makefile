@@ -162,7 +162,7 @@ asan-python: cpp-asan
 	@cp -R bindings/dlpack_bridge/. build/asan-python/dlpack_bridge
 
 test: $(stamps)/package $(stamps)/test cpp-cpp cpp-tsan asan-python
-	@$(run_tests) $(cpp_suite) $(asan_suite) $(tsan_suite) $(python_suite) $(asan_python_suite)
+	@$(run_tests) $(cpp_suite) $(asan_suite) $(python_suite) $(asan_python_suite) --then $(tsan_suite)
 
 test-cpp: cpp-cpp
 	@$(run_tests) $(cpp_suite)

@@ -1,7 +1,11 @@
-"""Runs test suites one after the other and ends with one summary for all.
+"""Runs test suites and ends with one summary for all.
 
-    run_tests.py [--ctest NAME=BUILD_FOLDER]... [--pytest NAME=FOLDER[,FOLDER]]...
-                 [--asan-pytest NAME=PACKAGES:TESTS]...
+    run_tests.py [--ctest NAME=BUILD_FOLDER] [--pytest NAME=FOLDER[,FOLDER]]
+                 [--asan-pytest NAME=PACKAGES:TESTS] [--then] ...
+
+pytest takes one core: the --ctest and --asan-pytest suites run beside the --pytest ones, where there
+are cores for both, one after the other, and their output follows when each has ended. What comes after
+--then begins when all before it have ended.
 
 A skipped test counts as failed unless its reason is in ALLOWED_SKIPS: what can run, runs. The last
 line is ``total: N passed, M failed, K skipped``; the exit code is 1 when anything failed.
@@ -16,6 +20,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
@@ -28,6 +33,7 @@ ALLOWED_SKIPS = re.compile(
 ROOT = Path(__file__).resolve().parents[2]
 REPORTS = ROOT / "build" / "reports"
 TOOLS = Path(sys.executable).parent
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass
@@ -79,25 +85,41 @@ def skip_reason(case: ElementTree.Element) -> str:
 
 
 def run_command(
-    name: str, command: list[str], report_option: str, environment: dict[str, str] | None = None
+    name: str,
+    command: list[str],
+    report_option: str,
+    environment: dict[str, str] | None = None,
+    quiet: bool = False,
 ) -> Suite:
     report = REPORTS / f"{re.sub('[^A-Za-z0-9]+', '-', name)}.xml"
     report.unlink(missing_ok=True)
     command = [*command, f"{report_option}={report}"]
-    print(f"\n\033[1m==> {name}: {' '.join(command)}\033[0m", flush=True)
+    heading = f"\n\033[1m==> {name}: {' '.join(command)}\033[0m"
+    if not quiet:
+        print(heading, flush=True)
     suite = Suite(name)
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **(environment or {})}, check=False)
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+        check=False,
+        stdout=subprocess.PIPE if quiet else None,
+        stderr=subprocess.STDOUT if quiet else None,
+    )
+    if quiet:
+        print(f"\n{heading}\n{done.stdout.decode(errors='replace')}", flush=True)
     suite.read(report, done.returncode)
     return suite
 
 
-def run_ctest(name: str, folder: str) -> Suite:
-    options = ["--output-on-failure", "--no-tests=error", f"--parallel={os.cpu_count() or 2}"]
+def run_ctest(name: str, folder: str, beside: bool) -> Suite:
+    parallel = f"--parallel={max(CORES - beside, 1)}"
+    options = ["--output-on-failure", "--no-tests=error", parallel]
     command = [str(TOOLS / "ctest"), f"--test-dir={folder}", *options]
-    return run_command(name, command, "--output-junit")
+    return run_command(name, command, "--output-junit", quiet=beside)
 
 
-def run_pytest(name: str, folders: str) -> Suite:
+def run_pytest(name: str, folders: str, beside: bool) -> Suite:
     # The console script: "python -m pytest" would put the root on sys.path.
     return run_command(name, [str(TOOLS / "pytest"), *folders.split(",")], "--junit-xml")
 
@@ -108,7 +130,7 @@ def runtime_of(sanitizer: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def run_asan_pytest(name: str, where: str) -> Suite:
+def run_asan_pytest(name: str, where: str, beside: bool) -> Suite:
     """With a package that was built with the sanitizers, in a Python that was not: their runtimes are
     loaded first. Extensions that the tests build get them as well. Python itself leaks."""
     packages, tests = where.split(":")
@@ -122,7 +144,28 @@ def run_asan_pytest(name: str, where: str) -> Suite:
         "CXXFLAGS": "-fsanitize=address,undefined -fno-sanitize-recover=all -O1",
     }
     command = [str(TOOLS / "pytest"), *tests.split()]
-    return run_command(name, command, "--junit-xml", environment)
+    return run_command(name, command, "--junit-xml", environment, quiet=beside)
+
+
+RUNNERS = {"--ctest": run_ctest, "--pytest": run_pytest, "--asan-pytest": run_asan_pytest}
+FOREGROUND = "--pytest"
+
+
+def run_phase(entries: list[tuple[str, str]]) -> list[Suite]:
+    """The suites of one phase, in the order they were given."""
+    front = [entry for entry in entries if entry[0] == FOREGROUND]
+    back = [entry for entry in entries if entry[0] != FOREGROUND]
+    beside = bool(front and back) and CORES > 1
+
+    def run(chosen: list[tuple[str, str]]) -> dict[tuple[str, str], Suite]:
+        return {(kind, what): RUNNERS[kind](*what.split("=", 1), beside) for kind, what in chosen}
+
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(run, back)
+        if not beside:
+            found.result()
+        suites = run(front) | found.result()
+    return [suites[entry] for entry in entries]
 
 
 def summarise(suites: list[Suite]) -> int:
@@ -141,20 +184,29 @@ def summarise(suites: list[Suite]) -> int:
     return 1 if failed else 0
 
 
+class Append(argparse.Action):
+    """Keeps the order in which options of several names are given."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        phases = namespace.phases
+        if option_string == "--then":
+            phases.append([])
+        else:
+            phases[-1].append((option_string, values))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ctest", action="append", default=[], metavar="NAME=FOLDER")
-    parser.add_argument("--pytest", action="append", default=[], metavar="NAME=FOLDERS")
-    parser.add_argument("--asan-pytest", action="append", default=[], metavar="NAME=PACKAGES:TESTS")
-    arguments = parser.parse_args()
+    parser.set_defaults(phases=[[]])
+    for kind in RUNNERS:
+        parser.add_argument(kind, action=Append, metavar="NAME=WHERE", default=argparse.SUPPRESS)
+    parser.add_argument("--then", action=Append, nargs=0, default=argparse.SUPPRESS)
+    phases = parser.parse_args().phases
 
     REPORTS.mkdir(parents=True, exist_ok=True)
     for old in REPORTS.glob("*.xml"):
         old.unlink()
-    suites = [run_ctest(*entry.split("=", 1)) for entry in arguments.ctest]
-    suites += [run_pytest(*entry.split("=", 1)) for entry in arguments.pytest]
-    suites += [run_asan_pytest(*entry.split("=", 1)) for entry in arguments.asan_pytest]
-    return summarise(suites)
+    return summarise([suite for phase in phases for suite in run_phase(phase)])
 
 
 if __name__ == "__main__":
