@@ -163,7 +163,7 @@ class shared_owner {
     owner keep;
   };
 
-  static void drop(void* object) noexcept {
+  [[gnu::hot]] static void drop(void* object) noexcept {
     auto* const kept = static_cast<shared*>(object);
     // The only copy left: nobody else can make another.
     const bool last = kept->copies.load(std::memory_order_acquire) == 1 ||

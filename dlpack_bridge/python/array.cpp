@@ -245,7 +245,7 @@ const source_row array_source{.protocol = "array",
                               .renew = renew_array,
                               .keep = keep_itself};
 
-managed_tensor share_array(PyObject* array) {
+[[gnu::hot]] managed_tensor share_array(PyObject* array) {
   array_object* self = as_array(array);
   return managed_tensor::wrap(self->view(), self->in_transit ? shared_owner::second_of(self->keep)
                                                              : share_keep(self->keep, array));

@@ -16,7 +16,7 @@
 namespace dlpack_bridge::python {
 namespace {
 
-[[gnu::hot]] PyObject* in_capsule(managed_tensor t, bool versioned) {
+PyObject* in_capsule(managed_tensor&& t, bool versioned) {
   ref capsule =
       versioned ? make_versioned_capsule(std::move(t)) : make_legacy_capsule(std::move(t));
   return capsule.release();
@@ -106,15 +106,20 @@ bool read_arguments(const dlpack_arguments& given, device own, requirements& wan
          read_stream(given.stream, wanted.device.value_or(own), wanted);
 }
 
+[[gnu::noinline]] plain_export decide_plain_export(const array_object* self,
+                                                   bool versioned) noexcept {
+  const requirements nothing{.readonly = readonly_policy::error};
+  const decision d =
+      negotiate(describe(self->view()), nothing, consumer_of(self, versioned, false).holds);
+  const bool plain = d.action == action::share && d.read_only == self->read_only;
+  return plain ? plain_export::yes : plain_export::no;
+}
+
 // The decision for who asks nothing, remembered by the array. Device memory is ordered anew each time.
 bool leaves_as_it_is(array_object* self, bool versioned) noexcept {
   plain_export& known = self->plain[versioned];
-  if (known == plain_export::undecided && self->device == device()) {
-    const requirements nothing{.readonly = readonly_policy::error};
-    const decision d =
-        negotiate(describe(self->view()), nothing, consumer_of(self, versioned, false).holds);
-    const bool plain = d.action == action::share && d.read_only == self->read_only;
-    known = plain ? plain_export::yes : plain_export::no;
+  if (known == plain_export::undecided && self->device == device()) [[unlikely]] {
+    known = decide_plain_export(self, versioned);
   }
   return known == plain_export::yes;
 }
@@ -127,6 +132,15 @@ bool leaves_as_it_is(array_object* self, bool versioned) noexcept {
     raise_current_exception();
     return nullptr;
   }
+}
+
+[[gnu::noinline]] PyObject* export_as_told(PyObject* self, const dlpack_arguments& given,
+                                           bool versioned) {
+  const array_object* array = as_array(self);
+  requirements wanted;
+  if (!read_arguments(given, array->device, wanted)) return nullptr;
+  const bool forbids_copy = wanted.copy == copy_policy::never;
+  return convert(self, consumer_of(array, versioned, forbids_copy), wanted);
 }
 
 // The rows of unknown consumers: whether they take versioned capsules, whether negative strides.
@@ -187,13 +201,10 @@ PyObject* array_dlpack_device(PyObject* self, PyObject*) {
   if (!read_max_version(given.max_version, versioned)) return nullptr;
   array_object* array = as_array(self);
   const bool told = is_traced() && !array->in_transit;
-  if (given.ask_nothing() && !told && leaves_as_it_is(array, versioned)) {
+  if (given.ask_nothing() && !told && leaves_as_it_is(array, versioned)) [[likely]] {
     return hand_out(self, versioned);
   }
-  requirements wanted;
-  if (!read_arguments(given, array->device, wanted)) return nullptr;
-  const bool forbids_copy = wanted.copy == copy_policy::never;
-  return convert(self, consumer_of(array, versioned, forbids_copy), wanted);
+  return export_as_told(self, given, versioned);
 }
 
 PyObject* array_interface(PyObject* object, void*) {

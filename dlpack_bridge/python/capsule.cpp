@@ -74,14 +74,14 @@ owner consume_capsule(PyObject* capsule, bool without_python) noexcept {
   return own(tensor);
 }
 
-[[gnu::hot]] ref make_versioned_capsule(managed_tensor t) noexcept {
+[[gnu::hot]] ref make_versioned_capsule(managed_tensor&& t) noexcept {
   DLManagedTensorVersioned* raw = std::move(t).release();
   ref capsule = ref::steal(PyCapsule_New(raw, versioned_name, destroy_versioned));
   if (!capsule) own_managed(raw);
   return capsule;
 }
 
-ref make_legacy_capsule(managed_tensor t) noexcept {
+ref make_legacy_capsule(managed_tensor&& t) noexcept {
   DLManagedTensor* raw = std::move(t).release_legacy();
   ref capsule = ref::steal(PyCapsule_New(raw, legacy_name, destroy_legacy));
   if (!capsule) own_managed(raw);

@@ -25,7 +25,7 @@ DLManagedTensorVersioned* take_versioned(PyObject* capsule) noexcept;
 
 /// Makes capsules whose destructor runs the deleter unless a consumer took the tensor. Empty with
 /// an error set; the tensor is dropped then.
-ref make_versioned_capsule(managed_tensor t) noexcept;
-ref make_legacy_capsule(managed_tensor t) noexcept;
+ref make_versioned_capsule(managed_tensor&& t) noexcept;
+ref make_legacy_capsule(managed_tensor&& t) noexcept;
 
 }  // namespace dlpack_bridge::python

@@ -44,7 +44,7 @@ PyObject* wrap_by_object(handed_over& out, PyObject*) {
 }
 
 // To who takes a capsule and asks for no stream.
-template <framework Id, ref (*make_capsule)(managed_tensor) noexcept,
+template <framework Id, ref (*make_capsule)(managed_tensor&&) noexcept,
           PyObject* (*call)(PyObject* function, PyObject* capsule) = PyObject_CallOneArg>
 PyObject* wrap_by_capsule(handed_over& out, PyObject*) {
   const ref capsule = make_capsule(managed_tensor::wrap(out.view, std::move(out.keep), out.flags));
