@@ -80,6 +80,14 @@ def test_contiguity_can_be_demanded_of_strides_that_mean_nothing():
     assert address(db.to_torch(a, order="C", copy=False)) == address(a)
 
 
+def test_an_empty_field_of_records_counts_as_dense():
+    """Its strides in bytes are no multiples of the element, and mean nothing."""
+    a = np.zeros((1, 2), "i4,f8")["f1"][:0]
+    assert a.strides == (24, 12) and a.flags.c_contiguous
+    assert db.to_numpy(a, order="C") is a
+    assert db.info(a).strides == (2, 1)
+
+
 def test_size_one_axes_between_others_do_not_force_a_copy():
     a = np.arange(12.0).reshape(3, 1, 4)[:, ::-1]
     t = db.to_torch(a, copy=False)

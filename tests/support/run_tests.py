@@ -4,8 +4,8 @@
                  [--asan-pytest NAME=PACKAGES:TESTS] [--then] ...
 
 pytest takes one core: the --ctest and --asan-pytest suites run beside the --pytest ones, where there
-are cores for both, one after the other, and their output follows when each has ended. What comes after
---then begins when all before it have ended.
+are cores for both, one after the other. Their output goes to build/reports/NAME.log and follows when
+each has ended. What comes after --then begins when all before it have ended.
 
 A skipped test counts as failed unless its reason is in ALLOWED_SKIPS: what can run, runs. The last
 line is ``total: N passed, M failed, K skipped``; the exit code is 1 when anything failed.
@@ -19,6 +19,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -92,22 +93,24 @@ def run_command(
     quiet: bool = False,
 ) -> Suite:
     report = REPORTS / f"{re.sub('[^A-Za-z0-9]+', '-', name)}.xml"
+    log = report.with_suffix(".log")
     report.unlink(missing_ok=True)
     command = [*command, f"{report_option}={report}"]
     heading = f"\n\033[1m==> {name}: {' '.join(command)}\033[0m"
-    if not quiet:
-        print(heading, flush=True)
-    suite = Suite(name)
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, **(environment or {})},
-        check=False,
-        stdout=subprocess.PIPE if quiet else None,
-        stderr=subprocess.STDOUT if quiet else None,
-    )
+    where = f"\nin {log.relative_to(ROOT)} until it has ended" if quiet else ""
+    print(heading + where, flush=True)
+    environment = {**os.environ, **(environment or {})}
     if quiet:
-        print(f"\n{heading}\n{done.stdout.decode(errors='replace')}", flush=True)
+        with log.open("wb") as out:
+            done = subprocess.run(
+                command, cwd=ROOT, env=environment, check=False, stdout=out, stderr=out
+            )
+        print(heading, flush=True)
+        sys.stdout.buffer.write(log.read_bytes())
+        sys.stdout.flush()
+    else:
+        done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
+    suite = Suite(name)
     suite.read(report, done.returncode)
     return suite
 
@@ -149,6 +152,13 @@ def run_asan_pytest(name: str, where: str, beside: bool) -> Suite:
 
 RUNNERS = {"--ctest": run_ctest, "--pytest": run_pytest, "--asan-pytest": run_asan_pytest}
 FOREGROUND = "--pytest"
+STOPPED = threading.Event()  # nothing more begins
+
+
+def stop(*_):
+    """Ctrl-C, before anybody sees that a suite has died of it."""
+    STOPPED.set()
+    raise KeyboardInterrupt
 
 
 def run_phase(entries: list[tuple[str, str]]) -> list[Suite]:
@@ -158,13 +168,21 @@ def run_phase(entries: list[tuple[str, str]]) -> list[Suite]:
     beside = bool(front and back) and CORES > 1
 
     def run(chosen: list[tuple[str, str]]) -> dict[tuple[str, str], Suite]:
-        return {(kind, what): RUNNERS[kind](*what.split("=", 1), beside) for kind, what in chosen}
+        suites = {}
+        for kind, what in chosen:
+            if not STOPPED.is_set():
+                suites[kind, what] = RUNNERS[kind](*what.split("=", 1), beside)
+        return suites
 
     with ThreadPoolExecutor(1) as pool:
-        found = pool.submit(run, back)
-        if not beside:
-            found.result()
-        suites = run(front) | found.result()
+        try:
+            found = pool.submit(run, back)
+            if not beside:
+                found.result()
+            suites = run(front) | found.result()
+        except BaseException:
+            STOPPED.set()
+            raise
     return [suites[entry] for entry in entries]
 
 
@@ -202,9 +220,10 @@ def main() -> int:
         parser.add_argument(kind, action=Append, metavar="NAME=WHERE", default=argparse.SUPPRESS)
     parser.add_argument("--then", action=Append, nargs=0, default=argparse.SUPPRESS)
     phases = parser.parse_args().phases
+    signal.signal(signal.SIGINT, stop)
 
     REPORTS.mkdir(parents=True, exist_ok=True)
-    for old in REPORTS.glob("*.xml"):
+    for old in (*REPORTS.glob("*.xml"), *REPORTS.glob("*.log")):
         old.unlink()
     return summarise([suite for phase in phases for suite in run_phase(phase)])
 
