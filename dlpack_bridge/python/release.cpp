@@ -1,7 +1,9 @@
 #include <dlpack_bridge/python/release.hpp>
 
+#include <array>
 #include <cstdlib>
 #include <new>
+#include <utility>
 
 #include <dlpack_bridge/python/process_state.hpp>
 
@@ -62,13 +64,19 @@ void release_guarded(void* object, release_function release) noexcept {
     PyErr_Clear();
 }
 
+// This thread's state; null where it has none, or where the interpreter takes them away.
+PyThreadState* own_thread_state() noexcept {
+  const bool ends = state().finalizing.load(std::memory_order_acquire);
+  return ends ? nullptr : PyGILState_GetThisThreadState();
+}
+
 // This thread's state when it is the only one of the interpreter: no other Python thread can hold the GIL
 // then, nor come for it, so taking it waits for no one. torch >= 2.13 gives the GIL away while it drops a
 // tensor (THPVariable_clear), and this is how its memory still goes back at once. That nobody has the GIL
 // at the moment would not do: another thread may take it first and wait for a lock that is held here.
 PyThreadState* only_python_thread() noexcept {
-  PyThreadState* const own = PyGILState_GetThisThreadState();
-  if (own == nullptr || state().finalizing.load(std::memory_order_acquire)) return nullptr;
+  PyThreadState* const own = own_thread_state();
+  if (own == nullptr) return nullptr;
   const bool alone =
       PyInterpreterState_ThreadHead(own->interp) == own && PyThreadState_Next(own) == nullptr;
   return alone ? own : nullptr;
@@ -95,6 +103,35 @@ void release_anywhere(void* object, release_function release) noexcept {
   if (!release_with_gil(object, release)) release_late(object, release);
 }
 
+void decref(void* object) noexcept { Py_DECREF(static_cast<PyObject*>(object)); }
+
+// What is pending in a thread's state, exchanged for something else. Only the thread itself does so, and
+// needs no GIL for it.
+#if PY_VERSION_HEX >= 0x030C0000
+using error_parts = std::array<PyObject*, 1>;
+error_parts exchange_pending(PyThreadState* own, error_parts with) noexcept {
+  return {std::exchange(own->current_exception, with[0])};
+}
+#else
+using error_parts = std::array<PyObject*, 3>;
+error_parts exchange_pending(PyThreadState* own, error_parts with) noexcept {
+  return {std::exchange(own->curexc_type, with[0]), std::exchange(own->curexc_value, with[1]),
+          std::exchange(own->curexc_traceback, with[2])};
+}
+#endif
+
+// Runs a release that may take the GIL itself: what is pending stays pending, what it leaves behind is
+// discarded, as with the GIL.
+[[gnu::cold]] void release_without_gil(void* object, release_function release) noexcept {
+  PyThreadState* const own = own_thread_state();
+  const error_parts pending = own == nullptr ? error_parts{} : exchange_pending(own, {});
+  release(object);
+  if (own == nullptr || own != own_thread_state()) return;
+  for (PyObject* const left : exchange_pending(own, pending)) {
+    if (left != nullptr) release_late(left, decref);
+  }
+}
+
 template <class Managed>
 void run_deleter(void* object) noexcept {
   if (static_cast<Managed*>(object)->deleter == nullptr) return;
@@ -102,8 +139,6 @@ void run_deleter(void* object) noexcept {
     static_cast<Managed*>(dying)->deleter(static_cast<Managed*>(dying));
   });
 }
-
-void decref(void* object) noexcept { Py_DECREF(static_cast<PyObject*>(object)); }
 
 [[gnu::hot]] void release_object(void* object) noexcept { release_anywhere(object, decref); }
 
@@ -121,7 +156,8 @@ void release_buffer(void* object) noexcept {
 }
 
 [[gnu::hot]] void release_here(void* object, owner::release_function release) noexcept {
-  if (!Py_IsInitialized() || !release_with_gil(object, release)) release(object);
+  if (!Py_IsInitialized()) release(object);
+  else if (!release_with_gil(object, release)) release_without_gil(object, release);
 }
 
 [[gnu::hot]] void drop_with_gil(owner& keep) noexcept {

@@ -38,8 +38,8 @@ inline owner share_keep(owner& keep, PyObject* object) {
   return shares ? shared_owner::second_of(keep) : own_object(object);
 }
 
-/// Runs a foreign release, which may run anywhere. With the GIL where that costs no waiting: an error that
-/// it leaves behind is discarded then, and one that was pending stays.
+/// Runs a foreign release, which may run anywhere; with the GIL where that costs no waiting. An error that it
+/// leaves behind is discarded, and one that was pending stays.
 void release_here(void* object, owner::release_function release) noexcept;
 
 /// Lets an owner go whose release fell due on some thread; what needs the GIL waits for its holder.

@@ -1,6 +1,8 @@
 """Each deleter runs exactly once, whatever happens to the capsule, the result or the process."""
 
 import gc
+import threading
+from contextlib import contextmanager
 
 import dlpack_lab as lab
 import numpy as np
@@ -14,6 +16,19 @@ import dlpack_bridge as db
 
 def drop(x):
     pass
+
+
+@contextmanager
+def another_thread():
+    """One that waits, and has a thread state of Python's meanwhile."""
+    end = threading.Event()
+    waiting = threading.Thread(target=end.wait)
+    waiting.start()
+    try:
+        yield
+    finally:
+        end.set()
+        waiting.join()
 
 
 def expect_copy_required(call):
@@ -170,6 +185,31 @@ def test_a_deleter_that_leaves_an_error_harms_nobody(fate):
     gc.collect()
     assert source.deleter_calls == 1
     assert db.to_numpy(torch.arange(3)).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("fate", ["to NumPy", "to torch", "to an array", "copied to NumPy"])
+def test_beside_another_thread_a_deleter_that_leaves_an_error_harms_nobody(fate):
+    """torch drops a tensor without the GIL, which is not taken while somebody else may want it."""
+    with another_thread():
+        source = export(deleter="raise")
+        FATES[fate](source.capsule())
+        assert source.deleter_calls == 1
+        gc.collect()  # meets what is pending
+        assert db.to_numpy(torch.arange(3)).tolist() == [0, 1, 2]
+
+
+def test_beside_another_thread_a_deleter_that_leaves_an_error_does_not_replace_a_real_one():
+    source = export(deleter="raise")
+
+    def body():
+        tensor = db.to_torch(source.capsule())
+        raise ZeroDivisionError(tensor.shape)
+
+    with another_thread():
+        with pytest.raises(ZeroDivisionError):
+            body()
+        gc.collect()
+        assert source.deleter_calls == 1
 
 
 def test_a_deleter_that_leaves_an_error_does_not_replace_the_real_one():
