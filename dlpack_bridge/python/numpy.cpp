@@ -126,8 +126,7 @@ bool prepare_numpy(target_row& row) {
 [[gnu::cold]] void raise_lacks_dtype(dtype type) {
   if (PyErr_Occurred()) return;
   PyErr_Format(PyExc_ImportError,
-               "the installed ml_dtypes has no %s; upgrade it: pip install -U "
-               "ml_dtypes",
+               "the installed ml_dtypes has no %s; upgrade it: pip install -U ml_dtypes",
                type.name().c_str());
 }
 

@@ -43,6 +43,7 @@ def test_a_thousand_rounds_of_a_loop_are_counted(counts):
     assert rounds % 1000 == 0 and 2 <= rounds / 1000 <= 4
 
 
+@pytest.mark.slow
 def test_more_cache_lines_are_counted_for_more_code(counts):
     """The control: a call with an array lies in more lines than one without."""
     assert 0 < counts["f(handle)"][1] < counts["f(array<float, 1>), numpy"][1]

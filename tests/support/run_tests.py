@@ -214,7 +214,7 @@ class Append(argparse.Action):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.set_defaults(phases=[[]])
     for kind in RUNNERS:
         parser.add_argument(kind, action=Append, metavar="NAME=WHERE", default=argparse.SUPPRESS)
