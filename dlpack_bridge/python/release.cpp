@@ -10,19 +10,17 @@
 namespace dlpack_bridge::python {
 namespace {
 
-// The thread state that has the GIL. Null when none has it, from Python 3.12 on also when another thread
-// has it.
-PyThreadState* gil_holder() noexcept {
+// This thread's state when it has the GIL, else null; null as well when the interpreter is gone.
+PyThreadState* state_with_gil() noexcept {
 #if PY_VERSION_HEX >= 0x030D0000
   return PyThreadState_GetUnchecked();
-#else
+#elif PY_VERSION_HEX >= 0x030C0000
   return _PyThreadState_UncheckedGet();
+#else
+  // Of whichever thread has it; a check on its own says yes when the interpreter is gone.
+  PyThreadState* const holder = _PyThreadState_UncheckedGet();
+  return holder != nullptr && PyGILState_Check() != 0 ? holder : nullptr;
 #endif
-}
-
-bool has_gil() noexcept {
-  // After the interpreter is gone PyGILState_Check answers yes, so Py_IsInitialized comes first.
-  return gil_holder() != nullptr && PyGILState_Check() != 0;
 }
 
 int drain_as_pending_call(void*) {
@@ -52,59 +50,6 @@ int drain_as_pending_call(void*) {
 
 using release_function = owner::release_function;
 
-// With the GIL. What is pending stays pending, what the release leaves behind is discarded.
-void release_guarded(void* object, release_function release) noexcept {
-  if (PyErr_Occurred() != nullptr) [[unlikely]] {
-    const error_guard guard;
-    release(object);
-    return;
-  }
-  release(object);
-  if (PyErr_Occurred() != nullptr) [[unlikely]]
-    PyErr_Clear();
-}
-
-// This thread's state; null where it has none, or where the interpreter takes them away.
-PyThreadState* own_thread_state() noexcept {
-  const bool ends = state().finalizing.load(std::memory_order_acquire);
-  return ends ? nullptr : PyGILState_GetThisThreadState();
-}
-
-// This thread's state when it is the only one of the interpreter: no other Python thread can hold the GIL
-// then, nor come for it, so taking it waits for no one. torch >= 2.13 gives the GIL away while it drops a
-// tensor (THPVariable_clear), and this is how its memory still goes back at once. That nobody has the GIL
-// at the moment would not do: another thread may take it first and wait for a lock that is held here.
-PyThreadState* only_python_thread() noexcept {
-  PyThreadState* const own = own_thread_state();
-  if (own == nullptr) return nullptr;
-  const bool alone =
-      PyInterpreterState_ThreadHead(own->interp) == own && PyThreadState_Next(own) == nullptr;
-  return alone ? own : nullptr;
-}
-
-// Runs a release with the GIL if that costs no waiting; false when it does.
-bool release_with_gil(void* object, release_function release) noexcept {
-  if (has_gil()) {
-    release_guarded(object, release);
-    return true;
-  }
-  PyThreadState* const own = only_python_thread();
-  if (own == nullptr) return false;
-  PyEval_RestoreThread(own);
-  release_guarded(object, release);
-  PyEval_SaveThread();
-  return true;
-}
-
-// Lets go of a Python thing from wherever we are.
-void release_anywhere(void* object, release_function release) noexcept {
-  if (!Py_IsInitialized()) [[unlikely]]
-    return;  // leak: there is no interpreter to give it to
-  if (!release_with_gil(object, release)) release_late(object, release);
-}
-
-void decref(void* object) noexcept { Py_DECREF(static_cast<PyObject*>(object)); }
-
 // What is pending in a thread's state, exchanged for something else. Only the thread itself does so, and
 // needs no GIL for it.
 #if PY_VERSION_HEX >= 0x030C0000
@@ -112,13 +57,70 @@ using error_parts = std::array<PyObject*, 1>;
 error_parts exchange_pending(PyThreadState* own, error_parts with) noexcept {
   return {std::exchange(own->current_exception, with[0])};
 }
+bool has_pending(const PyThreadState* own) noexcept { return own->current_exception != nullptr; }
 #else
 using error_parts = std::array<PyObject*, 3>;
 error_parts exchange_pending(PyThreadState* own, error_parts with) noexcept {
   return {std::exchange(own->curexc_type, with[0]), std::exchange(own->curexc_value, with[1]),
           std::exchange(own->curexc_traceback, with[2])};
 }
+bool has_pending(const PyThreadState* own) noexcept { return own->curexc_type != nullptr; }
 #endif
+
+// With the GIL, which `own` has. What is pending stays pending, what the release leaves behind is
+// discarded.
+void release_guarded(PyThreadState* own, void* object, release_function release) noexcept {
+  if (has_pending(own)) [[unlikely]] {
+    const error_guard guard;
+    release(object);
+    return;
+  }
+  release(object);
+  if (has_pending(own)) [[unlikely]]
+    PyErr_Clear();
+}
+
+// From the handlers at exit on.
+bool is_ending() noexcept { return state().finalizing.load(std::memory_order_acquire); }
+
+// Nobody is asked before that: the end is where it is rare.
+bool is_gone() noexcept { return is_ending() && !Py_IsInitialized(); }
+
+// This thread's state; null where it has none, or where the interpreter takes them away.
+PyThreadState* own_thread_state() noexcept {
+  return is_ending() ? nullptr : PyGILState_GetThisThreadState();
+}
+
+// Whether a thread's state is the only one of its interpreter: no other Python thread can hold the GIL
+// then, nor come for it, so taking it waits for no one. torch >= 2.13 gives the GIL away while it drops a
+// tensor (THPVariable_clear), and this is how its memory still goes back at once. That nobody has the GIL
+// at the moment would not do: another thread may take it first and wait for a lock that is held here.
+bool is_only_python_thread(const PyThreadState* own) noexcept {
+  return own->prev == nullptr && own->next == nullptr;
+}
+
+// Runs a release with the GIL if that costs no waiting; false when it does.
+bool release_with_gil(void* object, release_function release) noexcept {
+  if (PyThreadState* const holder = state_with_gil()) {
+    release_guarded(holder, object, release);
+    return true;
+  }
+  PyThreadState* const own = own_thread_state();
+  if (own == nullptr || !is_only_python_thread(own)) return false;
+  PyEval_RestoreThread(own);
+  release_guarded(own, object, release);
+  PyEval_SaveThread();
+  return true;
+}
+
+// Lets go of a Python thing from wherever we are.
+void release_anywhere(void* object, release_function release) noexcept {
+  if (is_gone()) [[unlikely]]
+    return;  // leak: there is no interpreter to give it to
+  if (!release_with_gil(object, release)) release_late(object, release);
+}
+
+void decref(void* object) noexcept { Py_DECREF(static_cast<PyObject*>(object)); }
 
 // Runs a release that may take the GIL itself: what is pending stays pending, what it leaves behind is
 // discarded, as with the GIL.
@@ -156,7 +158,8 @@ void release_buffer(void* object) noexcept {
 }
 
 [[gnu::hot]] void release_here(void* object, owner::release_function release) noexcept {
-  if (!Py_IsInitialized()) release(object);
+  if (is_gone()) [[unlikely]]
+    release(object);
   else if (!release_with_gil(object, release)) release_without_gil(object, release);
 }
 
@@ -203,7 +206,7 @@ void release_due(owner due) noexcept {
   auto* kept = new (std::nothrow) owner(std::move(due));
   if (kept == nullptr) return;  // released here
   const release_function drop = [](void* object) noexcept { delete static_cast<owner*>(object); };
-  if (has_gil()) release_guarded(kept, drop);
+  if (PyThreadState* const holder = state_with_gil()) release_guarded(holder, kept, drop);
   else release_late(kept, drop);
 }
 
