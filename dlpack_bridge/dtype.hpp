@@ -76,8 +76,8 @@ inline constexpr std::string_view dtype_names[known_dtypes] = {
 };
 // clang-format on
 
-/// The element type of each number, in the same order; behind them one that nothing has.
-inline constexpr dtype dtype_rows[known_dtypes + 1] = {
+/// The element type of each number, in the same order.
+inline constexpr dtype dtype_rows[known_dtypes] = {
     boolean,
     int8,
     int16,
@@ -106,34 +106,42 @@ inline constexpr dtype dtype_rows[known_dtypes + 1] = {
     dtype(kDLFloat6_e3m2fn, 6),
     dtype(kDLFloat4_e2m1fn, 4),
     dtype(kDLFloat4_e2m1fn, 4, 2),
-    dtype(kDLOpaqueHandle, 0, 0),
 };
 
-/// Numbers by code and width: at most one known element type has its place in a cell.
+/// Numbers by element type, each in the one place that it can have.
 class dtype_index {
  public:
   constexpr dtype_index() noexcept {
-    for (dtype_id& id : cells_) id = dtype_id::unknown;
-    for (int i = 0; i < known_dtypes; ++i)
-      cells_[cell_of(dtype_rows[i])] = static_cast<dtype_id>(i);
+    for (int i = 0; i < known_dtypes; ++i) {
+      slot& place = slots_[place_of(dtype_rows[i])];
+      has_collision_ |= place.id != dtype_id::unknown;
+      place = {dtype_rows[i], static_cast<dtype_id>(i)};
+    }
   }
-  /// The only number that `t` can have.
-  constexpr dtype_id candidate(dtype t) const noexcept { return cells_[cell_of(t)]; }
+  constexpr dtype_id find(dtype t) const noexcept {
+    const slot& place = slots_[place_of(t)];
+    return place.type == t ? place.id : dtype_id::unknown;
+  }
+  constexpr bool has_collision() const noexcept { return has_collision_; }
 
  private:
-  static constexpr std::size_t cell_of(dtype t) noexcept {
-    const int width = std::countr_zero(t.bits | 0x80U);  // 2: 4 bits, 3: 8 bits, ... 7: 128 bits
-    return static_cast<std::size_t>(t.code % 32 * 16 + width + (t.lanes == 2 ? 8 : 0));
+  struct alignas(8) slot {
+    dtype type;
+    dtype_id id = dtype_id::unknown;
+  };
+  // A factor that was searched for: it sends the types of the table to different places.
+  static constexpr std::size_t place_of(dtype t) noexcept {
+    const std::uint32_t word = t.code | t.bits << 8 | static_cast<std::uint32_t>(t.lanes) << 16;
+    return word * 0x6a0134c9U >> 27;
   }
-  dtype_id cells_[32 * 16]{};
+  slot slots_[32]{};
+  bool has_collision_ = false;
 };
 inline constexpr dtype_index dtype_numbers;
+static_assert(!dtype_numbers.has_collision(), "a new element type needs another factor");
 
 /// The number of an element type; `unknown` for every other combination of code, bits and lanes.
-constexpr dtype_id id_of(dtype t) noexcept {
-  const dtype_id candidate = dtype_numbers.candidate(t);
-  return dtype_rows[static_cast<int>(candidate)] == t ? candidate : dtype_id::unknown;
-}
+constexpr dtype_id id_of(dtype t) noexcept { return dtype_numbers.find(t); }
 
 /// The element type of a number. Precondition: `id != dtype_id::unknown`.
 constexpr dtype dtype_of(dtype_id id) noexcept { return dtype_rows[static_cast<int>(id)]; }

@@ -105,7 +105,7 @@ void find_facts(description& d, const requirements& wanted) noexcept {
   if (wanted.stream.known()) user.handle = wanted.stream;
   const bool to_cuda = wanted.device && needs_cuda(wanted.device->type);
   const auto look = [&](device where, stream_state& stream) {
-    if (!d.driver.answers() || stream.device_id >= 0) return;  // failed, or looked at before
+    if (!d.driver.answers() || stream.has_device) return;  // failed, or looked at before
     d.driver = cuda_backend()->look_at(where, stream);
     d.driver_fails = !d.driver.answers();
   };

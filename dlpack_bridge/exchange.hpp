@@ -18,13 +18,18 @@ description describe(const managed_tensor&&) = delete;
 /// not nested.
 bool overlaps_itself(const description& d) noexcept;
 
-/// Fills `layout` and `overlapping` of a description whose `view` is set and valid.
-inline void describe_layout(description& d) noexcept {
-  if (d.has_dtype) d.itemsize = d.view.dtype().itemsize();
+/// Fills `layout` and `overlapping` of a description whose `view` and `itemsize` are set and valid.
+inline void describe_strides(description& d) noexcept {
   const std::int64_t step = d.byte_strides ? d.itemsize : 1;
   d.layout = facts_of(d.view.shape().data(), d.view.strides(), d.view.ndim(), step);
   if (!d.layout.nested) [[unlikely]]
     d.overlapping = overlaps_itself(d);
+}
+
+/// The same where the size of an element follows from `view` when the element type is known.
+inline void describe_layout(description& d) noexcept {
+  if (d.has_dtype) d.itemsize = d.view.dtype().itemsize();
+  describe_strides(d);
 }
 
 /// Fills in what a valid struct says, with the flags of DLPack that belong to it.
@@ -126,12 +131,16 @@ handed_over hand_over_copy(const description& source, const decision& decided, o
 
 }  // namespace detail
 
+/// The strides under which memory is handed on. Null is row-major: whoever wraps the view need not look
+/// again.
+inline const extent* shared_strides(const description& s) noexcept {
+  return s.layout.c_contiguous ? nullptr : s.view.strides();
+}
+
 inline tensor_view shared_view(const description& s, const decision& d, extent* room) noexcept {
   const dtype from = s.view.dtype();
   if (d.dtype != from && from.is_packed()) return detail::view_of_bytes(s, d, room);
-  // Null is row-major: whoever wraps the view need not look again.
-  return s.view.relabelled(s.layout.c_contiguous ? nullptr : s.view.strides(), d.dtype, d.device,
-                           d.read_only);
+  return s.view.relabelled(shared_strides(s), d.dtype, d.device, d.read_only);
 }
 
 inline stream_handle carry_out_order(const description& s, const decision& d) {

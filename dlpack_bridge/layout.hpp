@@ -26,9 +26,22 @@ struct layout_facts {
   bool empty = false;     ///< no elements
 };
 
+/// What one pass over the shape tells of dense rows.
+inline layout_facts facts_of_dense(const extent* shape, std::int32_t ndim) noexcept {
+  bool too_large = false;
+  std::int64_t size = 1, shortest = 1;
+  for (std::int32_t i = 0; i < ndim; ++i) {
+    if (shape[i] < shortest) shortest = shape[i];
+    else too_large |= __builtin_mul_overflow(size, shape[i], &size);
+  }
+  if (shortest < 1) return {.size = 0, .overflow = shortest < 0, .empty = true};
+  return {.size = size, .overflow = too_large};
+}
+
 /// Reads a layout once. `strides` may be null: row-major. Empty arrays count as contiguous.
 inline layout_facts facts_of(const extent* shape, const extent* strides, std::int32_t ndim,
                              std::int64_t step = 1) noexcept {
+  if (strides == nullptr && step == 1) return facts_of_dense(shape, ndim);
   bool too_large = false, dense = true, nested = true;
   std::int64_t size = 1, shortest = 1;
   std::int32_t negative_axis = -1;

@@ -28,7 +28,8 @@ static_assert(offsetof(legacy_struct, managed.dl_tensor) ==
 // consumer gets one of them), then shape and strides. Small, and what dropping it needs comes first, side by
 // side: who has a hundred thousand arrays waits for the caches.
 struct block {
-  block(const tensor_view& view, owner&& kept, std::uint64_t flags) noexcept;
+  block(const tensor_view& view, owner&& kept, std::uint64_t flags,
+        bool with_strides = true) noexcept;
 
   owner keep;
   union {
@@ -39,8 +40,9 @@ struct block {
 
   extent* extents() noexcept { return reinterpret_cast<extent*>(this + 1); }
 
-  static constexpr std::size_t bytes(std::int32_t ndim) noexcept {
-    return sizeof(block) + 2 * sizeof(extent) * static_cast<std::size_t>(ndim);
+  static constexpr std::size_t bytes(std::int32_t ndim, bool with_strides = true) noexcept {
+    const std::size_t lists = with_strides ? 2 : 1;
+    return sizeof(block) + lists * sizeof(extent) * static_cast<std::size_t>(ndim);
   }
 };
 static_assert(sizeof(block) % alignof(extent) == 0);
@@ -59,17 +61,26 @@ extern "C" void delete_legacy(DLManagedTensor* self) {
 }
 
 // `this` is at the beginning of at least block::bytes(ndim).
-block::block(const tensor_view& view, owner&& kept, std::uint64_t flags) noexcept
+block::block(const tensor_view& view, owner&& kept, std::uint64_t flags, bool with_strides) noexcept
     : keep(std::move(kept)) {
   extent* const shape = view.ndim() == 0 ? nullptr : extents();
-  extent* const strides = view.ndim() == 0 ? nullptr : shape + view.ndim();
-  copy_axes(view, shape, strides);
-  versioned.version = exported_dlpack_version;
+  extent* const strides = view.ndim() == 0 || !with_strides ? nullptr : shape + view.ndim();
+  if (with_strides) copy_axes(view, shape, strides);
+  else std::copy_n(view.shape().data(), view.ndim(), shape);
+  versioned.version = with_strides ? exported_dlpack_version : strideless_dlpack_version;
   versioned.manager_ctx = this;
   versioned.deleter = delete_versioned;
   versioned.flags = flags | (view.read_only() ? DLPACK_FLAG_BITMASK_READ_ONLY : 0);
   versioned.dl_tensor = DLTensor{view.data(), view.device(), view.ndim(),       view.dtype(),
                                  shape,       strides,       view.byte_offset()};
+}
+
+DLManagedTensorVersioned* make_block(const tensor_view& view, owner&& keep, std::uint64_t flags,
+                                     bool with_strides) {
+  void* memory = std::malloc(block::bytes(view.ndim(), with_strides));
+  if (memory == nullptr) throw std::bad_alloc();
+  auto* made = new (memory) block(view, std::move(keep), flags, with_strides);
+  return &made->versioned;
 }
 
 bool is_block(const DLManagedTensorVersioned* tensor) noexcept {
@@ -112,10 +123,12 @@ managed_tensor managed_tensor::adopt(DLManagedTensor* raw) {
 
 [[gnu::flatten, gnu::hot]] managed_tensor managed_tensor::wrap(const tensor_view& view, owner keep,
                                                                std::uint64_t flags) {
-  void* memory = std::malloc(block::bytes(view.ndim()));
-  if (memory == nullptr) throw std::bad_alloc();
-  auto* made = new (memory) block(view, std::move(keep), flags);
-  return managed_tensor(&made->versioned);
+  return managed_tensor(make_block(view, std::move(keep), flags, /*with_strides=*/true));
+}
+
+[[gnu::flatten, gnu::hot]] DLManagedTensorVersioned* managed_tensor::wrap_strideless(
+    const tensor_view& view, owner&& keep, std::uint64_t flags) {
+  return make_block(view, std::move(keep), flags, /*with_strides=*/false);
 }
 
 DLManagedTensor* managed_tensor::release_legacy() && noexcept {

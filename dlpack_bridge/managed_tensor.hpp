@@ -44,6 +44,12 @@ class managed_tensor {
   /// `flags` are DLPack's; READ_ONLY is added for a read-only view. After a throw `keep` has been
   /// released.
   static managed_tensor wrap(const tensor_view& view, owner keep, std::uint64_t flags = 0);
+  /// The same for dense rows and a consumer that is quicker without strides, which DLPack before 1.2 lets
+  /// a struct leave out: it is one of `strideless_dlpack_version`. Precondition: the view has none. The
+  /// caller owns the result. `keep` is left alone by a throw.
+  /// @throws std::bad_alloc
+  static DLManagedTensorVersioned* wrap_strideless(const tensor_view& view, owner&& keep,
+                                                   std::uint64_t flags);
 
   /// Gives the tensor to a consumer, who calls its deleter. Leaves this empty.
   DLManagedTensorVersioned* release() && noexcept { return std::exchange(tensor_, nullptr); }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -65,29 +66,39 @@ bool fills_bytes(const tensor_view& packed) noexcept;
 /// may be used there, when none is named, and for -1.
 std::optional<std::int64_t> missing_stream(const requirements& wanted, DLDeviceType where) noexcept;
 
-/// What a source knows about an array before anything is decided. A plain record on the stack:
-/// shape and strides are borrowed.
-struct description {
-  tensor_view view;
-  layout_facts layout;  ///< of `view`, when `has_layout`
-  reason_set state;     ///< what was observed: requires_grad, conj, sparse, byte_order, ...
-  framework source = framework::other;
-  std::int64_t itemsize = 0;  ///< bytes of an element, also of one that DLPack lacks
-  bool has_layout = true;     ///< data, shape and strides are known
-  bool has_dtype = true;      ///< `view.dtype()` is the element type
+/// What is known of an array, and what is out of the ordinary: a word, so that an array like most is
+/// known at a glance.
+struct alignas(std::uint64_t) array_facts {
+  bool has_layout = true;  ///< data, shape and strides are known
+  bool has_dtype = true;   ///< `view.dtype()` is the element type
   bool has_device = true;
   bool byte_strides =
       false;  ///< a stride is no multiple of the element: `view.strides()` is in bytes
-  bool says_contiguous = false;  ///< without a layout: its framework says that it is C-contiguous
-  bool overlapping = false;      ///< two indices reach a common byte, or nobody could tell
-  bool padded = false;           ///< sub-byte elements that take a byte each, not packed
-  bool is_copied = false;        ///< the producer says that it made this copy
-  bool same_framework = false;   ///< the object is already an array of the target
+  bool overlapping = false;     ///< two indices reach a common byte, or nobody could tell
+  bool padded = false;          ///< sub-byte elements that take a byte each, not packed
+  bool is_copied = false;       ///< the producer says that it made this copy
+  bool same_framework = false;  ///< the object is already an array of the target
+
+  /// All of it is as at first.
+  constexpr bool is_ordinary() const noexcept {
+    return std::bit_cast<std::uint64_t>(*this) == std::bit_cast<std::uint64_t>(array_facts());
+  }
+};
+
+/// What a source knows about an array before anything is decided. A plain record on the stack:
+/// shape and strides are borrowed.
+struct description : array_facts {
+  tensor_view view;
+  layout_facts layout;               ///< of `view`, when `has_layout`
+  std::int64_t itemsize = 0;         ///< bytes of an element, also of one that DLPack lacks
   driver_status driver = no_driver;  ///< of CUDA; asked only where memory needs one
-  bool driver_fails = false;         ///< it answered, and failed when it was asked about a stream
-  stream_facts streams;              ///< of device memory, when the driver answers
-  std::string_view dtype_name;       ///< the producer's name of an element type that DLPack lacks
-  std::string_view note;             ///< what there is to say beyond the codes: a defect, a version
+  reason_set state;  ///< what was observed: requires_grad, conj, sparse, byte_order, ...
+  framework source = framework::other;
+  bool says_contiguous = false;  ///< without a layout: its framework says that it is C-contiguous
+  bool driver_fails = false;     ///< it answered, and failed when it was asked about a stream
+  stream_facts streams;          ///< of device memory, when the driver answers
+  std::string_view dtype_name;   ///< the producer's name of an element type that DLPack lacks
+  std::string_view note;         ///< what there is to say beyond the codes: a defect, a version
 };
 
 /// What is done with an array.
@@ -112,6 +123,8 @@ struct decision {
   bool after_producer = false;       ///< that stream, or the copy's, waits for the producer's
   bool producer_after = false;       ///< the producer's stream waits for the copy
   bool host_waits = false;           ///< the result is complete on return
+
+  friend constexpr bool operator==(const decision&, const decision&) noexcept = default;
 };
 
 /// A stream and what it is made to wait for; unknown when only the producer knows.
@@ -123,10 +136,36 @@ struct stream_wait {
 /// The waits of a decision, for reports.
 std::vector<stream_wait> waits_of(const decision& decided, const description& source);
 
+namespace detail {
+decision judge(const description& source, const requirements& wanted,
+               const capabilities& target) noexcept;
+}
+
+/// Whether nothing is asked of an array in which there is nothing to judge: host memory that is shared as
+/// it is, as most exchanges are.
+inline bool is_shared_at_sight(const description& s, const requirements& r,
+                               const capabilities& t) noexcept {
+  if (!r.asks_nothing() || !s.is_ordinary() || !s.state.empty()) return false;
+  if (s.view.device().type != kDLCPU || s.driver_fails) return false;
+  if (s.view.read_only() || t.immutable || s.view.ndim() > t.max_ndim) return false;
+  const bool simple = s.layout.c_contiguous || (t.any_strides && s.layout.negative_axis < 0);
+  // No element needs more than its size.
+  const std::int64_t unit = (s.itemsize - 1) | (t.alignment - 1);
+  const bool is_aligned = (reinterpret_cast<std::intptr_t>(s.view.data()) & unit) == 0;
+  return simple && is_aligned && t.devices.contains(kDLCPU) &&
+         t.dtypes.contains(id_of(s.view.dtype()));
+}
+
 /// Decides share, copy or refuse with every reason. Pure: no Python, no driver call, no allocation.
 /// The only place in the project that judges.
-decision negotiate(const description& source, const requirements& wanted,
-                   const capabilities& target) noexcept;
+inline decision negotiate(const description& source, const requirements& wanted,
+                          const capabilities& target) noexcept {
+  if (!is_shared_at_sight(source, wanted, target)) return detail::judge(source, wanted, target);
+  decision shared;
+  shared.dtype = source.view.dtype();
+  shared.device = source.view.device();
+  return shared;
+}
 
 /// The sentence of one code for people; ends in the remedy where there is one.
 std::string explain(reason_code code, const description& source, const requirements& wanted,

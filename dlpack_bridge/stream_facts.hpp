@@ -28,8 +28,9 @@ enum class capture_kind : std::uint8_t {
 
 /// What the driver says of one stream.
 struct stream_state {
-  stream_handle handle;         ///< unknown: nobody but its owner knows the stream
-  std::int32_t device_id = -1;  ///< the device it belongs to; -1 when that was not asked
+  stream_handle handle;        ///< unknown: nobody but its owner knows the stream
+  std::int32_t device_id = 0;  ///< the device it belongs to, when `has_device`
+  bool has_device = false;     ///< that was asked
   capture_kind capture = capture_kind::none;
   std::uint64_t capture_id = 0;
 
@@ -38,7 +39,7 @@ struct stream_state {
   /// Whether it is a stream of another device, which orders nothing there. Managed memory is on every
   /// device.
   constexpr bool belongs_elsewhere(device where) const noexcept {
-    return device_id >= 0 && where.type == kDLCUDA && device_id != where.id;
+    return has_device && where.type == kDLCUDA && device_id != where.id;
   }
 };
 

@@ -10,7 +10,7 @@ std::string stream_handle::name() const {
   if (is_legacy()) return "the legacy default stream";
   if (per_thread()) return "the per-thread default stream";
   char text[32];
-  std::snprintf(text, sizeof text, "stream 0x%llx", static_cast<unsigned long long>(number_));
+  std::snprintf(text, sizeof text, "stream 0x%llx", static_cast<unsigned long long>(protocol()));
   return text;
 }
 

@@ -44,13 +44,13 @@ class stream_handle {
     return stream_handle(std::int64_t{-1});
   }
 
-  constexpr bool known() const noexcept { return number_ != unknown; }
-  constexpr bool no_sync() const noexcept { return number_ == -1; }
-  constexpr bool is_legacy() const noexcept { return number_ == 1; }
+  constexpr bool known() const noexcept { return kept_ != 0; }
+  constexpr bool no_sync() const noexcept { return *this == caller_orders(); }
+  constexpr bool is_legacy() const noexcept { return *this == legacy(); }
   /// CUDA's per-thread default stream: another one on each thread.
-  constexpr bool per_thread() const noexcept { return number_ == 2; }
+  constexpr bool per_thread() const noexcept { return *this == stream_handle(std::int64_t{2}); }
   /// The number of the DLPack protocol; 0 when no stream is known.
-  constexpr std::int64_t protocol() const noexcept { return known() ? number_ : 0; }
+  constexpr std::int64_t protocol() const noexcept { return known() ? kept_ ^ unknown : 0; }
 
   /// "the legacy default stream", "stream 0x5581e0", ...
   std::string name() const;
@@ -58,10 +58,10 @@ class stream_handle {
   friend constexpr bool operator==(stream_handle, stream_handle) noexcept = default;
 
  private:
-  constexpr explicit stream_handle(std::int64_t number) noexcept : number_(number) {}
+  constexpr explicit stream_handle(std::int64_t number) noexcept : kept_(number ^ unknown) {}
 
   static constexpr std::int64_t unknown = INT64_MIN;  // neither a number nor an address
-  std::int64_t number_ = unknown;
+  std::int64_t kept_ = 0;  // so that nothing known is nothing but zeros: exchanges begin with that
 };
 
 }  // namespace dlpack_bridge

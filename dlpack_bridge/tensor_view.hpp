@@ -54,6 +54,12 @@ class tensor_view {
     return view;
   }
 
+  constexpr tensor_view with_strides(const extent* strides) const noexcept {
+    tensor_view view = *this;
+    view.strides_ = strides;
+    return view;
+  }
+
   /// Address of the first element, `byte_offset` applied; the handle itself on handle devices.
   constexpr void* data() const noexcept { return data_; }
   /// Bytes from a handle to the first element; 0 on devices with addresses.

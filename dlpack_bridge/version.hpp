@@ -25,6 +25,9 @@ namespace dlpack_bridge {
 /// The DLPack version of everything the hub exports, and the one it asks others for.
 inline constexpr DLPackVersion exported_dlpack_version{1, 3};
 
+/// The last one in which a struct may leave the strides of dense rows out.
+inline constexpr DLPackVersion strideless_dlpack_version{1, 1};
+
 /// "max_version=(1, 3)": how others are asked for it.
 inline std::string max_version_text() {
   return "max_version=(" + std::to_string(exported_dlpack_version.major) + ", " +

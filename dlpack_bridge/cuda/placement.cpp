@@ -42,7 +42,7 @@ placed_stream awake(const driver_api& api, placed_stream stream) {
 }
 
 stream_state state_of(const driver_api& api, const placed_stream& stream, stream_handle handle) {
-  stream_state state{.handle = handle, .device_id = stream.device};
+  stream_state state{.handle = handle, .device_id = stream.device, .has_device = true};
   if (stream.context == nullptr) return state;
   const context_guard current(api, stream.context);
   CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;

@@ -31,13 +31,15 @@ PyObject* wrap_in_capsule(handed_over& out, PyObject*) {
 
 // What __dlpack__ was called with, unread.
 struct dlpack_arguments {
-  PyObject* max_version = Py_None;
-  PyObject* stream = Py_None;
-  PyObject* dl_device = Py_None;
-  PyObject* copy = Py_None;
+  PyObject* values[4] = {Py_None, Py_None, Py_None, Py_None};
+
+  PyObject* max_version() const noexcept { return values[0]; }
+  PyObject* stream() const noexcept { return values[1]; }
+  PyObject* dl_device() const noexcept { return values[2]; }
+  PyObject* copy() const noexcept { return values[3]; }
 
   bool ask_nothing() const noexcept {
-    return stream == Py_None && dl_device == Py_None && copy == Py_None;
+    return stream() == Py_None && dl_device() == Py_None && copy() == Py_None;
   }
 };
 
@@ -48,7 +50,6 @@ bool sort_arguments(PyObject* const* args, Py_ssize_t count, PyObject* names,
     return false;
   }
   static const keyword_names known{"max_version", "stream", "dl_device", "copy"};
-  PyObject** const places[] = {&given.max_version, &given.stream, &given.dl_device, &given.copy};
   const Py_ssize_t keywords = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
   for (Py_ssize_t i = 0; i < keywords; ++i) {
     PyObject* const name = PyTuple_GET_ITEM(names, i);
@@ -57,7 +58,7 @@ bool sort_arguments(PyObject* const* args, Py_ssize_t count, PyObject* names,
       PyErr_Format(PyExc_TypeError, "__dlpack__() got an unexpected keyword argument '%U'", name);
       return false;
     }
-    *places[place] = args[i];
+    given.values[place] = args[i];
   }
   return true;
 }
@@ -69,8 +70,14 @@ bool read_max_version(PyObject* value, bool& versioned) noexcept {
     PyErr_SetString(PyExc_TypeError, "max_version is None or a pair of ints (major, minor)");
     return false;
   }
+  static PyObject* const one = PyLong_FromLong(1);  // small ints are one object each
+  PyObject* const given = PyTuple_GET_ITEM(value, 0);
+  if (given == one) [[likely]] {
+    versioned = true;
+    return true;
+  }
   int beyond = 0;
-  const long major = PyLong_AsLongAndOverflow(PyTuple_GET_ITEM(value, 0), &beyond);
+  const long major = PyLong_AsLongAndOverflow(given, &beyond);
   versioned = beyond > 0 || (beyond == 0 && major >= 1);
   return true;
 }
@@ -97,13 +104,13 @@ bool read_stream(PyObject* stream, device to, requirements& wanted) noexcept {
 }
 
 bool read_arguments(const dlpack_arguments& given, device own, requirements& wanted) noexcept {
-  if (given.dl_device != Py_None) {
-    wanted.device = device_to_use(given.dl_device);
+  if (given.dl_device() != Py_None) {
+    wanted.device = device_to_use(given.dl_device());
     if (!wanted.device) return false;
   }
   wanted.readonly = readonly_policy::error;  // nobody asked for a copy
-  return read_copy(given.copy, wanted) &&
-         read_stream(given.stream, wanted.device.value_or(own), wanted);
+  return read_copy(given.copy(), wanted) &&
+         read_stream(given.stream(), wanted.device.value_or(own), wanted);
 }
 
 [[gnu::noinline]] plain_export decide_plain_export(const array_object* self,
@@ -198,7 +205,7 @@ PyObject* array_dlpack_device(PyObject* self, PyObject*) {
   dlpack_arguments given;
   bool versioned = false;
   if (!sort_arguments(args, count, names, given)) return nullptr;
-  if (!read_max_version(given.max_version, versioned)) return nullptr;
+  if (!read_max_version(given.max_version(), versioned)) return nullptr;
   array_object* array = as_array(self);
   const bool told = is_traced() && !array->in_transit;
   if (given.ask_nothing() && !told && leaves_as_it_is(array, versioned)) [[likely]] {

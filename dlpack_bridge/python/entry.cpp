@@ -40,12 +40,11 @@ bool check_count(const char* function, Py_ssize_t given, Py_ssize_t expected) no
 // A conversion to one framework: `row` with the keywords it takes.
 PyObject* convert_to(const char* function, target_row& row, keyword_set allowed,
                      PyObject* const* args, Py_ssize_t count, PyObject* names) {
-  static constexpr requirements nothing;
   if (!check_count(function, count, 1)) [[unlikely]]
     return nullptr;
   if (names != nullptr) [[unlikely]]
     return convert_as_told(function, row, allowed, args, names);
-  return prepared(row) ? convert(args[0], row, nothing) : nullptr;
+  return prepared(row) ? convert(args[0], row) : nullptr;
 }
 
 [[gnu::hot]] PyObject* to_numpy(PyObject*, PyObject* const* args, Py_ssize_t count,

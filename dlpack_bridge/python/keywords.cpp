@@ -151,9 +151,10 @@ bool read_stream(PyObject* value, requirements& wanted) noexcept {
 }
 
 // Both in the order of keyword.
-const keyword_names& names_of_conversions() noexcept {
-  static const keyword_names names{"dtype",    "device", "copy",      "detach",
-                                   "readonly", "order",  "alignment", "stream"};
+using conversion_names = keyword_names<8>;
+const conversion_names& names_of_conversions() noexcept {
+  static const conversion_names names{"dtype",    "device", "copy",      "detach",
+                                      "readonly", "order",  "alignment", "stream"};
   return names;
 }
 
@@ -161,8 +162,8 @@ using keyword_reader = bool (*)(PyObject* value, requirements& wanted) noexcept;
 constexpr keyword_reader readers[] = {read_dtype,    read_device, read_copy,      read_detach,
                                       read_readonly, read_order,  read_alignment, read_stream};
 
-bool read_named(const keyword_names& known, const char* function, PyObject* name, PyObject* value,
-                keyword_set allowed, requirements& wanted) noexcept {
+bool read_named(const conversion_names& known, const char* function, PyObject* name,
+                PyObject* value, keyword_set allowed, requirements& wanted) noexcept {
   const int row = known.find(name);
   if (row < 0 || !allowed.contains(static_cast<keyword>(row))) {
     PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function, name);
@@ -175,19 +176,6 @@ bool read_named(const keyword_names& known, const char* function, PyObject* name
 
 bool is_keyword(PyObject* value, const char* text) noexcept {
   return PyUnicode_CompareWithASCIIString(value, text) == 0;
-}
-
-keyword_names::keyword_names(std::initializer_list<const char*> texts) noexcept {
-  for (const char* text : texts) {
-    names_[static_cast<std::size_t>(count_++)] = PyUnicode_InternFromString(text);
-  }
-}
-
-int keyword_names::find_text(PyObject* name) const noexcept {
-  for (int i = 0; i < count_; ++i) {
-    if (PyUnicode_Compare(names_[static_cast<std::size_t>(i)], name) == 0) return i;
-  }
-  return -1;
 }
 
 bool read_copy(PyObject* value, requirements& wanted) noexcept {
@@ -206,7 +194,7 @@ bool read_keyword(const char* function, PyObject* name, PyObject* value, keyword
 bool read_keywords(const char* function, PyObject* const* values, PyObject* names,
                    keyword_set allowed, requirements& wanted) noexcept {
   if (names == nullptr) return true;
-  const keyword_names& known = names_of_conversions();
+  const conversion_names& known = names_of_conversions();
   const Py_ssize_t count = PyTuple_GET_SIZE(names);
   for (Py_ssize_t i = 0; i < count; ++i) {
     PyObject* name = PyTuple_GET_ITEM(names, i);

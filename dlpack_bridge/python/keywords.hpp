@@ -55,22 +55,31 @@ bool is_keyword(PyObject* value, const char* text) noexcept;
 
 /// The names of a function's keywords. Those in calls are interned, so that almost every look-up is a
 /// comparison of pointers. Made once; needs the GIL.
+template <std::size_t Count>
 class keyword_names {
  public:
-  keyword_names(std::initializer_list<const char*> texts) noexcept;
+  template <class... Texts>
+  explicit keyword_names(Texts... texts) noexcept : names_{PyUnicode_InternFromString(texts)...} {}
+
   /// The place of `name` among them; -1 when it is none of them.
   int find(PyObject* name) const noexcept {
-    for (int i = 0; i < count_; ++i) {
-      if (names_[static_cast<std::size_t>(i)] == name) return i;
+    for (std::size_t i = 0; i < Count; ++i) {
+      if (names_[i] == name) return static_cast<int>(i);
     }
     return find_text(name);
   }
 
  private:
-  int find_text(PyObject* name) const noexcept;
+  [[gnu::cold, gnu::noinline]] int find_text(PyObject* name) const noexcept {
+    for (std::size_t i = 0; i < Count; ++i) {
+      if (PyUnicode_Compare(names_[i], name) == 0) return static_cast<int>(i);
+    }
+    return -1;
+  }
 
-  std::array<PyObject*, 8> names_{};
-  int count_ = 0;
+  std::array<PyObject*, Count> names_;
 };
+template <class... Texts>
+keyword_names(Texts...) -> keyword_names<sizeof...(Texts)>;
 
 }  // namespace dlpack_bridge::python

@@ -42,7 +42,7 @@ namespace {
   in.desc.view =
       tensor_view(PyArray_DATA(array), shape, strides, ndim, type, {}, !PyArray_ISWRITEABLE(array));
   if (in.desc.has_layout) [[likely]]
-    describe_layout(in.desc);
+    describe_strides(in.desc);
 }
 
 [[gnu::hot]] bool describe_ndarray(inbound& in, const requirements&) {

@@ -134,6 +134,42 @@ PyObject* carry_out(inbound& in, const requirements& wanted, const decision& dec
   return result.release();
 }
 
+// `conclude` of what `is_shared_at_sight`: nothing is left to decide, to order or to tell.
+PyObject* share_at_sight(inbound& in) {
+  handed_over out{.view = in.desc.view.with_strides(shared_strides(in.desc)),
+                  .keep = in.row->take(in)};
+  return in.target.wrap(out, nullptr);
+}
+
+// The whole road. Inlined where what is wanted is a constant as well: what nobody asks for costs nothing.
+[[gnu::always_inline]] inline PyObject* go(PyObject* x, const target_row& target,
+                                           const requirements& wanted) {
+  release_late_ones();
+  try {
+    const type_entry* entry = array_entry_of(x);
+    if (entry == nullptr) return nullptr;
+    if (entry->origin == target.holds.id && wanted.asks_nothing() && !is_traced()) {
+      Py_INCREF(x);  // nothing needs to be known of it
+      return x;
+    }
+    inbound in(x, target);
+    in.entry = entry;
+    if (!describe(in, wanted)) [[unlikely]]
+      return nullptr;
+    if (is_shared_at_sight(in.desc, wanted, target.holds) && !is_traced()) [[likely]] {
+      return share_at_sight(in);
+    }
+    const decision decided = judge(in, wanted);
+    if (decided.identity && decided.action != action::refuse) [[unlikely]] {
+      return give_itself(in, wanted, decided);
+    }
+    return conclude(in, wanted, decided);
+  } catch (...) {
+    raise_current_exception();
+    return nullptr;
+  }
+}
+
 }  // namespace
 
 remarks& inbound::say() {
@@ -214,29 +250,14 @@ PyObject* conclude(inbound& in, const requirements& wanted, const decision& deci
 // Flattened: a fifth of what an exchange costs would be the calls of its stages. Hot, like all that most
 // exchanges run through, and what is rare is cold: the linker lays the one side by side, away from the
 // other, in few lines of the cache of instructions and few pages.
-[[gnu::flatten, gnu::hot]] PyObject* convert(PyObject* x, const target_row& target,
-                                             const requirements& wanted) {
-  release_late_ones();
-  try {
-    const type_entry* entry = array_entry_of(x);
-    if (entry == nullptr) return nullptr;
-    if (entry->origin == target.holds.id && wanted.asks_nothing() && !is_traced()) {
-      Py_INCREF(x);  // nothing needs to be known of it
-      return x;
-    }
-    inbound in(x, target);
-    in.entry = entry;
-    if (!describe(in, wanted)) [[unlikely]]
-      return nullptr;
-    const decision decided = judge(in, wanted);
-    if (decided.identity && decided.action != action::refuse) [[unlikely]] {
-      return give_itself(in, wanted, decided);
-    }
-    return conclude(in, wanted, decided);
-  } catch (...) {
-    raise_current_exception();
-    return nullptr;
-  }
+[[gnu::flatten, gnu::hot]] PyObject* convert(PyObject* x, const target_row& target) {
+  static constexpr requirements nothing;
+  return go(x, target, nothing);
+}
+
+[[gnu::flatten]] PyObject* convert(PyObject* x, const target_row& target,
+                                   const requirements& wanted) {
+  return go(x, target, wanted);
 }
 
 void raise_decision(const inbound& in, const requirements& wanted, const decision& decided) {

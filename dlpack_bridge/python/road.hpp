@@ -14,8 +14,8 @@ struct type_entry;
 
 /// Whether a description may be an export that is then taken, or only a look.
 enum class look : std::uint8_t {
-  borrow,  ///< `plan`, `info`: nothing is owned that could be avoided
   take,    ///< what was described will be taken; a look will do where the object keeps it alive
+  borrow,  ///< `plan`, `info`: nothing is owned that could be avoided
 };
 
 /// What there is to say of an array with which something is wrong; texts that a description borrows.
@@ -45,10 +45,10 @@ struct inbound {
   /// Found by `describe` when nobody has; valid until foreign code runs: the cache may move on.
   const type_entry* entry = nullptr;
   const source_row* row = nullptr;
-  look mode = look::take;
   description desc;
   owner held;   ///< the export or the buffer, when describing made one
   ref capsule;  ///< what holds an unconsumed managed tensor
+  look mode = look::take;
   /// The object may exchange its memory while it lives: it alone does not keep what was described.
   bool may_change_memory = false;
   /// The capsule's deleter is known to touch no Python object: it is not given the GIL.
@@ -126,6 +126,7 @@ inline decision judge(inbound& in, const requirements& wanted) noexcept {
 }
 
 /// The whole road: decides, takes or copies, wraps. A new reference, or null with an error set.
+PyObject* convert(PyObject* x, const target_row& target);  // nothing is asked
 PyObject* convert(PyObject* x, const target_row& target, const requirements& wanted);
 
 /// What follows a decision that is no identity: refuses, or takes or copies and wraps, and tells the

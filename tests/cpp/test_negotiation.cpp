@@ -374,6 +374,7 @@ class random_setups {
   }
   void source(description& d, bool has_strides) {
     if (one_in(2)) d.driver = {};
+    d.driver_fails = one_in(8);
     d.is_copied = one_in(6);
     d.same_framework = one_in(4);
     d.byte_strides = has_strides && one_in(10);
@@ -386,12 +387,13 @@ class random_setups {
     }
   }
   void wanted(requirements& r) {
+    r.readonly = static_cast<readonly_policy>(below(3));
+    if (one_in(3)) return;  // nothing in particular
     if (one_in(3)) r.dtype = any_dtype();
     r.bits = one_in(6);
     if (one_in(3)) r.device = any_device();
     r.copy = static_cast<copy_policy>(below(3));
     r.detach = one_in(2);
-    r.readonly = static_cast<readonly_policy>(below(3));
     r.c_order = one_in(4);
     if (one_in(4)) r.alignment = pick<std::int64_t>({2, 64, 256});
     if (one_in(12)) r.refused_stream = 0;
@@ -416,6 +418,42 @@ void check_everywhere(const std::function<bool(const setup&, const decision&)>& 
 }
 
 }  // namespace
+
+TEST_CASE("what is shared at sight is decided alike by a closer look", "[negotiation][property]") {
+  // Each ingredient by itself makes the difference somewhere.
+  const std::vector<void (*)(setup& plain, const setup& other)> ingredients = {
+      [](setup& s, const setup& o) { s.shape = o.shape, s.strides = o.strides; },
+      [](setup& s, const setup& o) { s.type = o.type; },
+      [](setup& s, const setup& o) { s.where = o.where; },
+      [](setup& s, const setup& o) { s.offset = o.offset; },
+      [](setup& s, const setup& o) { s.read_only = o.read_only; },
+      [](setup& s, const setup& o) { s.source = o.source; },
+      [](setup& s, const setup& o) { s.source.state = o.source.state; },
+      [](setup& s, const setup& o) { s.wanted = o.wanted; },
+      [](setup& s, const setup& o) { s.target = o.target; },
+  };
+  random_setups setups;
+  int at_sight = 0, closer = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    const setup other = setups.next();
+    for (const auto& mix : ingredients) {
+      setup s;
+      s.source.driver = no_driver;
+      mix(s, other);
+      if (i % 2 == 0) s.target = other.target;
+      if (i % 4 == 0) s.target.immutable = false;
+      const description d = s.described();
+      const bool seen = is_shared_at_sight(d, s.wanted, s.target);
+      const decision judged = detail::judge(d, s.wanted, s.target);
+      if (s.decided() != judged || (seen && judged.action != action::share)) {
+        FAIL("setup " << i << ": " << summary(d) << " to " << s.target.name);
+      }
+      (seen ? at_sight : closer) += 1;
+    }
+  }
+  CHECK(at_sight > 20'000);
+  CHECK(closer > 20'000);
+}
 
 TEST_CASE("an exchange is refused if and only if something blocks it", "[negotiation][property]") {
   check_everywhere([](const setup&, const decision& d) {

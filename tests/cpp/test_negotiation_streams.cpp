@@ -135,7 +135,7 @@ const row refused_captures[] = {
     {"the producer captures", [](setup& s) { capture(s.streams.producer, 7); }, {}, {}, false},
     {"two captures", [](setup& s) { capture(s.streams.producer, 7), capture(s.streams.consumer, 8); }, {}, {}, false},
     {"a blocking stream captures beside the legacy stream",
-     [](setup& s) { s.streams.consumer = {legacy, -1, capture_kind::implicit}; }, {}, {}, false},
+     [](setup& s) { s.streams.consumer = {.handle = legacy, .capture = capture_kind::implicit}; }, {}, {}, false},
     {"the producer would wait by itself",
      [](setup& s) { s.streams.producer.handle = nobody, s.streams.producer_unknown = true, capture(s.streams.consumer, 7); },
      {}, {}, false},
@@ -186,7 +186,8 @@ TEST_CASE("what would break a capture is refused", "[negotiation_streams][error]
 TEST_CASE("a stream of another device is refused by its name", "[negotiation_streams][error]") {
   for (const bool consumer : {true, false}) {
     setup s;
-    (consumer ? s.streams.consumer : s.streams.producer).device_id = 1;
+    stream_state& elsewhere = consumer ? s.streams.consumer : s.streams.producer;
+    elsewhere.device_id = 1, elsewhere.has_device = true;
     const decision d = s.decided();
     CHECK(d.blockers == reason_set(why::stream));
     const std::string text =
@@ -196,7 +197,7 @@ TEST_CASE("a stream of another device is refused by its name", "[negotiation_str
   }
   setup managed;  // is on every device
   managed.from = device(kDLCUDAManaged);
-  managed.streams.consumer.device_id = 1;
+  managed.streams.consumer.device_id = 1, managed.streams.consumer.has_device = true;
   CHECK(managed.decided().blockers == reason_set());
   const auto said = [&managed](const capabilities& target) {
     return explain(why::stream, managed.described(), managed.wanted, target);

@@ -25,7 +25,7 @@ TEST_CASE("a stream captures when its work goes into a graph", "[stream_facts]")
 }
 
 TEST_CASE("a stream of one device belongs elsewhere for the memory of another", "[stream_facts]") {
-  const stream_state one{.device_id = 1};
+  const stream_state one{.device_id = 1, .has_device = true};
   CHECK(one.belongs_elsewhere(device(kDLCUDA)));
   CHECK_FALSE(one.belongs_elsewhere(device(kDLCUDA, 1)));
   CHECK_FALSE(one.belongs_elsewhere(device(kDLCUDAManaged)));

@@ -41,6 +41,7 @@ TEST_CASE("looking at a stream tells its device and its capture", "[backend]") {
   const CUstream there = make_stream(1), captured = make_stream(0);
   stream_state state{.handle = handle_of(there)};
   CHECK(gpu.look_at(cuda_device(0), state).answers());
+  CHECK(state.has_device);
   CHECK(state.device_id == 1);
   CHECK(state.handle == handle_of(there));
   CHECK(state.capture == capture_kind::none);
@@ -58,7 +59,7 @@ TEST_CASE("looking without a stream tells whether the device exists", "[backend]
     fake_cuda_reset_calls();
     CHECK(gpu.look_at(cuda_device(1), state).answers());
     CHECK(state.handle == none);
-    CHECK(state.device_id == -1);
+    CHECK_FALSE(state.has_device);
     CHECK(fake_cuda_calls("cuStreamIsCapturing") == 0);
     const driver_status missing = gpu.look_at(cuda_device(2), state);
     CHECK(missing.code == CUDA_ERROR_INVALID_DEVICE);
