@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <thread>
@@ -17,12 +18,24 @@
 namespace dlpack_bridge::detail {
 namespace {
 
-int processors() noexcept {
+int ask_for_processors() noexcept {
 #ifdef __linux__
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof(set), &set) == 0) return CPU_COUNT(&set);
 #endif
   return static_cast<int>(std::thread::hardware_concurrency());
+}
+
+/// Asked once in a millisecond: the kernel takes as long for its answer as a copy of 20 KB.
+int processors() noexcept {
+  using clock = std::chrono::steady_clock;
+  static thread_local struct {
+    clock::time_point until;
+    int count = 0;
+  } last;
+  const clock::time_point now = clock::now();
+  if (now >= last.until) last = {now + std::chrono::milliseconds(1), ask_for_processors()};
+  return last.count;
 }
 
 #ifdef __linux__

@@ -7,9 +7,9 @@ namespace dlpack_bridge::detail {
 
 inline constexpr int most_threads = 16;  ///< a few saturate any memory
 
-/// How many threads a large copy may use now: the processors that this thread may run on, or fewer
-/// when OpenMP is in the process and would use fewer here (torch.set_num_threads ends there), or
-/// without OpenMP when OMP_NUM_THREADS says so.
+/// How many threads a large copy may use now: the processors that this thread may run on, as of a
+/// millisecond ago at most, or fewer when OpenMP is in the process and would use fewer here
+/// (torch.set_num_threads ends there), or without OpenMP when OMP_NUM_THREADS says so.
 int copy_threads() noexcept;
 
 /// Work on one of several parts; may be called from any thread, throws nothing.

@@ -54,6 +54,27 @@ def test_nobody_is_behind_a_call_of_its_own(ours, verdict):
     assert record["verdict"] == verdict
 
 
+@pytest.mark.parametrize(
+    "ours, straight, aim, verdict",
+    [
+        (40, 30, 0.4, "reached"),
+        (41, 30, 0.4, "short"),
+        (55, 50, 0.55, "reached"),
+        (56, 50, 0.55, "short"),
+        (101, 100, 1.1, "allowed"),
+        (41, None, 0.4, "short"),
+    ],
+)
+def test_what_nobody_can_do_is_no_aim(ours, straight, aim, verdict):
+    """A tenth above what bounds it is enough; without the bound the aim is as it was."""
+    row = Row("p", "hub", (Peer("peer", 0.4, bound=("straight", "peer")),))
+    known = {"hub": ours, "peer": 100} | ({"straight": straight} if straight else {})
+    record = judged(row, {"straight": "not installed"}, **known)
+    assert record["peers"][0]["reach"] == pytest.approx(aim)
+    assert record["verdict"] == verdict
+    assert [m["call"] for m in record["missing"]] == ([] if straight else ["straight"])
+
+
 def test_a_row_is_as_good_as_its_worst_peer():
     row = Row("p", "hub", (Peer("slow"), Peer("fast"), Peer("shown", None)))
     record = judged(row, hub=100, slow=500, fast=90, shown=1)

@@ -14,7 +14,8 @@ from .results import Peer, Row, judge
 from .timing import Timer, costs_of_calls, timer_of
 
 SECONDS = 0.004  # of one contender in one round
-TRANSPOSED = 0.4  # of torch's time: both leave the memory's bandwidth unused
+TRANSPOSED = 0.4  # of torch's time, which leaves the memory's bandwidth unused
+STRAIGHT = "dlpack_bridge, not transposed"  # what the bandwidth gives where it is used
 
 WHY = (
     "All write the same destination, which exists, from the same source. What each writes in its first "
@@ -34,7 +35,7 @@ class Case:
 
 
 NUMPY_ONLY = (Peer("NumPy"),)
-TRANSPOSES = (Peer("NumPy"), Peer("torch", TRANSPOSED))
+TRANSPOSES = (Peer("NumPy"), Peer("torch", TRANSPOSED, bound=(STRAIGHT, "torch")))
 IMAGES = "values(4, edge, edge, 3)"
 
 CASES = (
@@ -80,10 +81,12 @@ CASES = (
 CALLS = {
     "NumPy": "np.copyto(into, source, casting='unsafe')",
     "dlpack_bridge": "own.{ours}(into, given)",
+    STRAIGHT: "own.{ours}(into, straight)",
     "torch": "torch_into.copy_(torch_source)",
 }
 SAMPLES = {
     "values": "lambda *shape: np.random.default_rng(0).random(shape, np.float32)",
+    "straight": "source.T",
     "given": "source if source.dtype.isnative else source.view('u4')",
     "torch_into": "db.to_torch(into)",
     "torch_source": "db.to_torch(source, readonly='share')",
@@ -120,13 +123,18 @@ def check_work(call: str, names: Names, expected: Any) -> None:
 
 def timers_of(row: Row, case: Case, names: Names) -> tuple[dict[str, Timer], dict[str, str]]:
     """A timer for each contender, or the reason why it has none."""
-    names.value(CALLS["NumPy"])
-    expected = names.value("into.view(np.uint8)").copy()
+
+    def written_by_numpy(source: str) -> Any:
+        names.value(CALLS["NumPy"].replace("source", source))
+        return names.value("into.view(np.uint8)").copy()
+
+    expected = written_by_numpy("source")
     timers, reasons = {}, {}
     for contender in row.calls():
         call = CALLS[contender].format(ours=case.ours)
         try:
-            check_work(call, names, expected)
+            straight = contender == STRAIGHT
+            check_work(call, names, written_by_numpy("straight") if straight else expected)
             timers[contender] = timer_of(call, dict(names), first_calls=0)  # nothing is allocated
         except Unavailable as error:
             reasons[contender] = str(error)
@@ -134,7 +142,8 @@ def timers_of(row: Row, case: Case, names: Names) -> tuple[dict[str, Timer], dic
 
 
 def measure_case(case: Case, size: int, threads: int, rounds: int) -> dict[str, Any]:
-    row = Row(case.name, "dlpack_bridge", case.peers, why=WHY)
+    floors = tuple(call for peer in case.peers for call in peer.bound or () if call == STRAIGHT)
+    row = Row(case.name, "dlpack_bridge", case.peers, floors, why=WHY)
     facts = {"size": size, "threads": threads}
     try:
         names = names_of_case(case, size)

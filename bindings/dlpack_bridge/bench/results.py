@@ -49,11 +49,14 @@ class Cost:
 @dataclass(frozen=True)
 class Peer:
     """Another way to the same result. The hub is to take at most `reach` times what it takes; None
-    is no aim: the call is shown because it tells something, and `Row.why` says what."""
+    is no aim: the call is shown because it tells something, and `Row.why` says what. `bound` are two
+    other calls: what the first takes, over what the second takes, shows what is not the hub's to mend.
+    Where that is more than the aim, as much and a tenth is the aim."""
 
     call: str
     reach: float | None = 1.0
     is_ours: bool = False  # the hub's own call under other circumstances: nobody to be behind
+    bound: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,8 @@ class Row:
     def calls(self) -> list[str]:
         above = self.limit.above if self.limit else ()
         peers = (peer.call for peer in self.peers)
-        return list(dict.fromkeys((self.ours, *peers, *self.floors, *above)))
+        bounds = (call for peer in self.peers for call in peer.bound or ())
+        return list(dict.fromkeys((self.ours, *peers, *self.floors, *bounds, *above)))
 
 
 def agree_that_it_is_slower(ours: Cost, peer: Cost) -> bool:
@@ -90,12 +94,21 @@ def agree_that_it_is_slower(ours: Cost, peer: Cost) -> bool:
     return not pairs or by_chance <= 0.05
 
 
-def verdict_of_ratio(ratio: float, peer: Peer, rounds_agree: bool) -> str | None:
-    if peer.reach is None:
+def reach_of(peer: Peer, costs: Mapping[str, Cost]) -> float | None:
+    if peer.reach is None or not peer.bound or not all(call in costs for call in peer.bound):
+        return peer.reach
+    most, least = (costs[call] for call in peer.bound)
+    return max(peer.reach, 1.1 * most.over(least)[0])
+
+
+def verdict_of_ratio(
+    ratio: float, reach: float | None, is_ours: bool, rounds_agree: bool
+) -> str | None:
+    if reach is None:
         return None
-    if ratio <= 1 or peer.is_ours:
-        return "reached" if ratio <= peer.reach else "short"
-    if ratio <= peer.reach:
+    if ratio <= 1 or is_ours:
+        return "reached" if ratio <= reach else "short"
+    if ratio <= reach:
         return "allowed"
     return "behind" if rounds_agree else "level"
 
@@ -128,12 +141,13 @@ def plain(call: str, cost: Cost) -> dict[str, Any]:
 def compared(peer: Peer, ours: Cost, costs: Mapping[str, Cost]) -> dict[str, Any]:
     theirs = costs[peer.call]
     ratio, of_medians = ours.over(theirs)
+    reach, slower = reach_of(peer, costs), agree_that_it_is_slower(ours, theirs)
     return {
         **plain(peer.call, theirs),
         "ratio": ratio,
         "ratio_of_medians": of_medians,
-        "reach": peer.reach,
-        "verdict": verdict_of_ratio(ratio, peer, agree_that_it_is_slower(ours, theirs)),
+        "reach": reach,
+        "verdict": verdict_of_ratio(ratio, reach, peer.is_ours, slower),
     }
 
 
