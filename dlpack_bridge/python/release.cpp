@@ -24,6 +24,7 @@ PyThreadState* state_with_gil() noexcept {
 }
 
 int drain_as_pending_call(void*) {
+  state().drain_scheduled.store(false);  // first: what comes from here on wants another call
   drain_late_releases();
   return 0;
 }
@@ -36,14 +37,14 @@ int drain_as_pending_call(void*) {
     return;
   }
   *node = {object, release, state().late.load(std::memory_order_relaxed)};
-  while (!state().late.compare_exchange_weak(node->next, node, std::memory_order_release,
-                                             std::memory_order_relaxed)) {
+  while (!state().late.compare_exchange_weak(node->next, node)) {
   }
   state().counted.pending_releases.fetch_add(1, std::memory_order_relaxed);
-  // One pending call for many releases: its queue has 32 places. When it is full the next entry
-  // into the hub drains.
-  if (!state().drain_scheduled.exchange(true) &&
-      Py_AddPendingCall(drain_as_pending_call, nullptr) != 0) {
+  // One pending call at a time: their queue has 32 places, and only the main thread runs them. When it is
+  // full the next entry into the hub drains. Looked at behind the push, as the call empties the queue
+  // behind its reset: one of them sees the other.
+  const bool scheduled = state().drain_scheduled.load() || state().drain_scheduled.exchange(true);
+  if (!scheduled && Py_AddPendingCall(drain_as_pending_call, nullptr) != 0) {
     state().drain_scheduled.store(false);
   }
 }
@@ -211,8 +212,7 @@ void release_due(owner due) noexcept {
 }
 
 std::int64_t drain_late_releases() noexcept {
-  state().drain_scheduled.store(false);
-  late_release* node = state().late.exchange(nullptr, std::memory_order_acquire);
+  late_release* node = state().late.exchange(nullptr);
   if (node == nullptr) return 0;
   const error_guard guard;
   std::int64_t released = 0;
