@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 from dlpack_bridge.bench import report, results, timing
-from dlpack_bridge.bench.results import Cost, Limit, Peer, Row
+from dlpack_bridge.bench.results import Bound, Cost, Limit, Peer, Row
 
 
 def costs(**least):
@@ -67,12 +67,22 @@ def test_nobody_is_behind_a_call_of_its_own(ours, verdict):
 )
 def test_what_nobody_can_do_is_no_aim(ours, straight, aim, verdict):
     """A tenth above what bounds it is enough; without the bound the aim is as it was."""
-    row = Row("p", "hub", (Peer("peer", 0.4, bound=("straight", "peer")),))
+    row = Row("p", "hub", (Peer("peer", 0.4, bound=Bound(("straight",))),))
     known = {"hub": ours, "peer": 100} | ({"straight": straight} if straight else {})
     record = judged(row, {"straight": "not installed"}, **known)
     assert record["peers"][0]["reach"] == pytest.approx(aim)
     assert record["verdict"] == verdict
     assert [m["call"] for m in record["missing"]] == ([] if straight else ["straight"])
+
+
+@pytest.mark.parametrize("ours, verdict", [(165, "reached"), (166, "short")])
+def test_what_threads_add_to_any_call_they_add_to_the_hubs(ours, verdict):
+    shared = Bound(("alone", "theirs"), ("theirs alone",))
+    row = Row("p", "hub", (Peer("alone", 1.1, is_ours=True, bound=shared),))
+    costs = {"hub": ours, "alone": 100, "theirs": 350, "theirs alone": 300}
+    record = results.judge(row, {call: Cost(cost, 999) for call, cost in costs.items()}, {})
+    assert record["peers"][0]["reach"] == pytest.approx(1.65)
+    assert record["verdict"] == verdict
 
 
 def test_a_row_is_as_good_as_its_worst_peer():

@@ -10,7 +10,7 @@ from typing import Any
 from . import extensions
 from .names import Names, Unavailable, imported
 from .options import Options
-from .results import Peer, Row, judge
+from .results import Bound, Peer, Row, judge
 from .timing import Timer, costs_of_calls, timer_of
 
 SECONDS = 0.004  # of one contender in one round
@@ -35,7 +35,7 @@ class Case:
 
 
 NUMPY_ONLY = (Peer("NumPy"),)
-TRANSPOSES = (Peer("NumPy"), Peer("torch", TRANSPOSED, bound=(STRAIGHT, "torch")))
+TRANSPOSES = (Peer("NumPy"), Peer("torch", TRANSPOSED, bound=Bound((STRAIGHT,))))
 IMAGES = "values(4, edge, edge, 3)"
 
 CASES = (
@@ -142,7 +142,7 @@ def timers_of(row: Row, case: Case, names: Names) -> tuple[dict[str, Timer], dic
 
 
 def measure_case(case: Case, size: int, threads: int, rounds: int) -> dict[str, Any]:
-    floors = tuple(call for peer in case.peers for call in peer.bound or () if call == STRAIGHT)
+    floors = tuple(call for peer in case.peers if peer.bound for call in peer.bound.calls())
     row = Row(case.name, "dlpack_bridge", case.peers, floors, why=WHY)
     facts = {"size": size, "threads": threads}
     try:

@@ -68,7 +68,7 @@ def lines_of(record: Record, unit: str) -> Iterable[list[str]]:
     yield [record["path"], *first[1:]]
     for peer in record["peers"]:
         ratios = [f"{peer['ratio']:.2f}", f"{peer['ratio_of_medians']:.2f}"]
-        aim = "" if peer["reach"] is None else f"<= {peer['reach']:g} x"
+        aim = "" if peer["reach"] is None else f"<= {round(peer['reach'], 2):g} x"
         yield line(code(peer["call"]), peer, *ratios, aim, peer["verdict"] or "")
     if record["limit"]:
         limit = record["limit"]
@@ -154,7 +154,7 @@ def why_lost(row: Record) -> str:
     if row["ours"] is None:
         return str(row["missing"][0]["reason"])
     said = [
-        f"{peer['ratio']:.2f} x `{peer['call']}`, aim {peer['reach']:g}"
+        f"{peer['ratio']:.2f} x `{peer['call']}`, aim {round(peer['reach'], 2):g}"
         for peer in row["peers"]
         if peer["verdict"] in LOST
     ]

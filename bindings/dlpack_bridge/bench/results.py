@@ -38,6 +38,11 @@ class Cost:
     def __sub__(self, other: Cost) -> Cost:
         return Cost(self.least - other.least, self.median - other.median, self.rounds)
 
+    def typical(self) -> Cost:
+        """With the median for the least too, where the least is a round in which something did not happen
+        that a call is about."""
+        return Cost(self.median, self.median, self.rounds)
+
     def __truediv__(self, number: float) -> Cost:
         return Cost(self.least / number, self.median / number)
 
@@ -47,16 +52,30 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Bound:
+    """What the calls of `plus` take together, less those of `minus`."""
+
+    plus: tuple[str, ...]
+    minus: tuple[str, ...] = ()
+
+    def calls(self) -> tuple[str, ...]:
+        return (*self.plus, *self.minus)
+
+    def least(self, costs: Mapping[str, Cost]) -> float:
+        least = {call: costs[call].least for call in self.calls()}
+        return sum(least[call] for call in self.plus) - sum(least[call] for call in self.minus)
+
+
+@dataclass(frozen=True)
 class Peer:
     """Another way to the same result. The hub is to take at most `reach` times what it takes; None
-    is no aim: the call is shown because it tells something, and `Row.why` says what. `bound` are two
-    other calls: what the first takes, over what the second takes, shows what is not the hub's to mend.
-    Where that is more than the aim, as much and a tenth is the aim."""
+    is no aim: the call is shown because it tells something, and `Row.why` says what. `bound` is what
+    nobody gets below, measured beside it: where that and a tenth is more than the aim, it is the aim."""
 
     call: str
     reach: float | None = 1.0
     is_ours: bool = False  # the hub's own call under other circumstances: nobody to be behind
-    bound: tuple[str, str] | None = None
+    bound: Bound | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +100,7 @@ class Row:
     def calls(self) -> list[str]:
         above = self.limit.above if self.limit else ()
         peers = (peer.call for peer in self.peers)
-        bounds = (call for peer in self.peers for call in peer.bound or ())
+        bounds = (call for peer in self.peers if peer.bound for call in peer.bound.calls())
         return list(dict.fromkeys((self.ours, *peers, *self.floors, *bounds, *above)))
 
 
@@ -95,10 +114,10 @@ def agree_that_it_is_slower(ours: Cost, peer: Cost) -> bool:
 
 
 def reach_of(peer: Peer, costs: Mapping[str, Cost]) -> float | None:
-    if peer.reach is None or not peer.bound or not all(call in costs for call in peer.bound):
+    bound = peer.bound
+    if peer.reach is None or not bound or not all(call in costs for call in bound.calls()):
         return peer.reach
-    most, least = (costs[call] for call in peer.bound)
-    return max(peer.reach, 1.1 * most.over(least)[0])
+    return max(peer.reach, 1.1 * bound.least(costs) / max(costs[peer.call].least, 0.1))
 
 
 def verdict_of_ratio(

@@ -8,7 +8,7 @@ from typing import Any
 
 from .names import Names, Unavailable
 from .options import Options
-from .results import Cost, Peer, Row, judge
+from .results import Bound, Cost, Peer, Row, judge
 from .timing import (
     EMPTY,
     Timer,
@@ -108,13 +108,16 @@ def row_of_threads(
     def both(call: str) -> tuple[str, str]:
         return f"{call}, {THREADS} threads", f"{call}, one thread"
 
+    (ours, ours_alone), (theirs, theirs_alone) = both(call), both(other)
+    shared = Bound((ours_alone, theirs), (theirs_alone,))
     row = Row(
         f"{path}, {THREADS} threads",
-        both(call)[0],
-        (Peer(both(call)[1], ALLOWED, is_ours=True, bound=both(other)),),
+        ours,
+        (Peer(ours_alone, ALLOWED, is_ours=True, bound=shared),),
         floors=(*both(other), *both(EMPTY)),
         why="The time of all calls divided by their number, beside the same calls on one thread. What "
-        "sharing the GIL does to a call that lets go of it as often shows what it does to any.",
+        "sharing the GIL adds to a call that lets go of it as often is added to any. All are medians: "
+        "in the quickest rounds a thread happens to be alone.",
     )
     timers: dict[str, Timer] = {}
     reasons: dict[str, str] = {}
@@ -126,8 +129,9 @@ def row_of_threads(
             timers[many] = on_threads(timers[one])
         except Unavailable as error:
             reasons |= {many: str(error), one: str(error)}
-    samples = interleaved(timers, options.rounds, 20 * SECONDS)
-    return judge(row, {which: Cost.of(found) for which, found in samples.items()}, reasons)
+    samples = interleaved(timers, 3 * options.rounds, 20 * SECONDS)
+    costs = {which: Cost.of(found).typical() for which, found in samples.items()}
+    return judge(row, costs, reasons)
 
 
 # ---- lists ---------------------------------------------------------------------------------------
