@@ -26,7 +26,11 @@ using namespace detail;
 
 /// Read and written. A thread takes some ten microseconds to wake, in which 100 KB could be copied.
 constexpr extent bytes_worth_threads = extent{1} << 20;
-constexpr extent bytes_of_a_part = extent{1} << 18;
+constexpr extent bytes_worth_a_thread = extent{1} << 18;
+/// Large parts leave each thread what it had the last time, in its own cache; transposed tiles take so long
+/// that smaller ones are worth handing over.
+constexpr extent bytes_of_a_part = extent{1} << 19;
+constexpr extent bytes_of_a_transposed_part = extent{1} << 18;
 constexpr extent most_parts_of_a_thread = 8;
 
 /// Where the caches cannot hold what is read and written; a transposed copy misses them earlier.
@@ -114,8 +118,9 @@ bool is_dense(const copy_plan& plan, extent from_size, extent to_size) noexcept 
 }
 
 /// As many parts for each thread: where one has one more, the others wait for it.
-extent parts_for(extent bytes, int threads) noexcept {
-  const extent each = (bytes / bytes_of_a_part + threads - 1) / threads;
+extent parts_for(extent bytes, int threads, bool transposed) noexcept {
+  const extent unit = transposed ? bytes_of_a_transposed_part : bytes_of_a_part;
+  const extent each = (bytes / unit + threads - 1) / threads;
   return std::min<extent>(each, most_parts_of_a_thread) * threads;
 }
 
@@ -138,17 +143,20 @@ void run(copy_plan& plan, const road& way, extent from_size, extent to_size) {
 
   const extent bytes = count * (from_size + to_size);
   if (bytes < bytes_worth_threads || plan.size == 0) return copy_plan_part(plan);
-  const auto threads = static_cast<int>(std::min<extent>(copy_threads(), bytes / bytes_of_a_part));
+  const auto threads =
+      static_cast<int>(std::min<extent>(copy_threads(), bytes / bytes_worth_a_thread));
   if (threads == 1) return copy_plan_part(plan);
-  const extent wanted = parts_for(bytes, threads);
+  const extent wanted = parts_for(bytes, threads, is_transposed(shape));
   const int axis = axis_to_cut(plan, wanted);
   const extent length = plan.axes[axis].count;
   const extent parts = std::min(wanted, length);
   parallel_for(parts, threads, [&](extent part) {
-    // In whole groups of 64, so that two threads seldom write to one cache line.
+    // In whole groups of 64, so that two threads seldom write to one cache line, else in groups of 16: of a
+    // transposed array these elements are read side by side.
     const auto bound = [&](extent i) {
       const extent exact = length / parts * i + length % parts * i / parts;
-      return i == parts ? length : length < 64 * parts ? exact : exact & ~extent{63};
+      if (i == parts || length < 16 * parts) return i == parts ? length : exact;
+      return length < 64 * parts ? (exact + 8) & ~extent{15} : exact & ~extent{63};
     };
     copy_plan_part(slice_of(plan, axis, bound(part), bound(part + 1)));
   });
