@@ -7,7 +7,9 @@ namespace dlpack_bridge {
 
 /// What the hub counts in a process. All fields are independent; any thread may read them.
 struct counters {
-  std::atomic<std::int64_t> live{0};          ///< managed tensors of the hub not yet released
+  std::atomic<std::int64_t> live{0};  ///< managed tensors of the hub not yet released
+  std::atomic<std::int64_t> made_in_turn{
+      0};  ///< those of them that `live` only loses: see count_copy
   std::atomic<std::int64_t> live_objects{0};  ///< the same of Python objects: changed with the GIL
   std::atomic<std::int64_t> pending_releases{0};  ///< dropped, waiting for a stream or a GIL holder
   std::atomic<std::int64_t> copies{0};
@@ -45,6 +47,7 @@ void use_counters(counters& shared) noexcept;
 inline std::int64_t live_managed_tensors() noexcept {
   const counters& all = active_counters();
   return all.live.load(std::memory_order_relaxed) +
+         all.made_in_turn.load(std::memory_order_relaxed) +
          all.live_objects.load(std::memory_order_relaxed);
 }
 
@@ -60,10 +63,15 @@ inline std::int64_t bytes_copied() noexcept {
          all.copied_bytes_in_turn.load(std::memory_order_relaxed);
 }
 
-/// Held by each managed tensor of the hub, whatever struct it lives in: counts it while it lives.
+/// Held by each managed tensor of the hub, whatever struct it lives in: counts it while it lives. `in_turn`
+/// as for copies; who lets go of it takes no turns.
 class live_token {
  public:
-  live_token() noexcept { active_counters().live.fetch_add(1, std::memory_order_relaxed); }
+  explicit live_token(bool in_turn = false) noexcept {
+    std::atomic<std::int64_t>& turns = active_counters().made_in_turn;
+    if (in_turn) turns.store(turns.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    else active_counters().live.fetch_add(1, std::memory_order_relaxed);
+  }
   live_token(const live_token&) = delete;
   live_token& operator=(const live_token&) = delete;
   ~live_token() { active_counters().live.fetch_sub(1, std::memory_order_relaxed); }

@@ -28,8 +28,8 @@ static_assert(offsetof(legacy_struct, managed.dl_tensor) ==
 // consumer gets one of them), then shape and strides. Small, and what dropping it needs comes first, side by
 // side: who has a hundred thousand arrays waits for the caches.
 struct block {
-  block(const tensor_view& view, owner&& kept, std::uint64_t flags,
-        bool with_strides = true) noexcept;
+  block(const tensor_view& view, owner&& kept, std::uint64_t flags, bool with_strides = true,
+        bool in_turn = false) noexcept;
 
   owner keep;
   union {
@@ -61,8 +61,9 @@ extern "C" void delete_legacy(DLManagedTensor* self) {
 }
 
 // `this` is at the beginning of at least block::bytes(ndim).
-block::block(const tensor_view& view, owner&& kept, std::uint64_t flags, bool with_strides) noexcept
-    : keep(std::move(kept)) {
+block::block(const tensor_view& view, owner&& kept, std::uint64_t flags, bool with_strides,
+             bool in_turn) noexcept
+    : keep(std::move(kept)), token(in_turn) {
   extent* const shape = view.ndim() == 0 ? nullptr : extents();
   extent* const strides = view.ndim() == 0 || !with_strides ? nullptr : shape + view.ndim();
   if (with_strides) copy_axes(view, shape, strides);
@@ -76,10 +77,10 @@ block::block(const tensor_view& view, owner&& kept, std::uint64_t flags, bool wi
 }
 
 DLManagedTensorVersioned* make_block(const tensor_view& view, owner&& keep, std::uint64_t flags,
-                                     bool with_strides) {
+                                     bool with_strides = true, bool in_turn = false) {
   void* memory = std::malloc(block::bytes(view.ndim(), with_strides));
   if (memory == nullptr) throw std::bad_alloc();
-  auto* made = new (memory) block(view, std::move(keep), flags, with_strides);
+  auto* made = new (memory) block(view, std::move(keep), flags, with_strides, in_turn);
   return &made->versioned;
 }
 
@@ -123,12 +124,12 @@ managed_tensor managed_tensor::adopt(DLManagedTensor* raw) {
 
 [[gnu::flatten, gnu::hot]] managed_tensor managed_tensor::wrap(const tensor_view& view, owner keep,
                                                                std::uint64_t flags) {
-  return managed_tensor(make_block(view, std::move(keep), flags, /*with_strides=*/true));
+  return managed_tensor(make_block(view, std::move(keep), flags));
 }
 
 [[gnu::flatten, gnu::hot]] DLManagedTensorVersioned* managed_tensor::wrap_strideless(
     const tensor_view& view, owner&& keep, std::uint64_t flags) {
-  return make_block(view, std::move(keep), flags, /*with_strides=*/false);
+  return make_block(view, std::move(keep), flags, /*with_strides=*/false, /*in_turn=*/true);
 }
 
 DLManagedTensor* managed_tensor::release_legacy() && noexcept {

@@ -45,8 +45,8 @@ class managed_tensor {
   /// released.
   static managed_tensor wrap(const tensor_view& view, owner keep, std::uint64_t flags = 0);
   /// The same for dense rows and a consumer that is quicker without strides, which DLPack before 1.2 lets
-  /// a struct leave out: it is one of `strideless_dlpack_version`. Precondition: the view has none. The
-  /// caller owns the result. `keep` is left alone by a throw.
+  /// a struct leave out: it is one of `strideless_dlpack_version`. Precondition: the view has none, and one
+  /// thread at a time calls this, as with a GIL. The caller owns the result. `keep` is left alone by a throw.
   /// @throws std::bad_alloc
   static DLManagedTensorVersioned* wrap_strideless(const tensor_view& view, owner&& keep,
                                                    std::uint64_t flags);

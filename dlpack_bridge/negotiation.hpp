@@ -74,10 +74,10 @@ struct alignas(std::uint64_t) array_facts {
   bool has_device = true;
   bool byte_strides =
       false;  ///< a stride is no multiple of the element: `view.strides()` is in bytes
-  bool overlapping = false;     ///< two indices reach a common byte, or nobody could tell
-  bool padded = false;          ///< sub-byte elements that take a byte each, not packed
-  bool is_copied = false;       ///< the producer says that it made this copy
-  bool same_framework = false;  ///< the object is already an array of the target
+  bool overlapping = false;   ///< two indices reach a common byte, or nobody could tell
+  bool padded = false;        ///< sub-byte elements that take a byte each, not packed
+  bool is_copied = false;     ///< the producer says that it made this copy
+  bool driver_fails = false;  ///< CUDA's driver answered, and failed when asked about a stream
 
   /// All of it is as at first.
   constexpr bool is_ordinary() const noexcept {
@@ -95,10 +95,10 @@ struct description : array_facts {
   reason_set state;  ///< what was observed: requires_grad, conj, sparse, byte_order, ...
   framework source = framework::other;
   bool says_contiguous = false;  ///< without a layout: its framework says that it is C-contiguous
-  bool driver_fails = false;     ///< it answered, and failed when it was asked about a stream
-  stream_facts streams;          ///< of device memory, when the driver answers
-  std::string_view dtype_name;   ///< the producer's name of an element type that DLPack lacks
-  std::string_view note;         ///< what there is to say beyond the codes: a defect, a version
+  bool same_framework = false;   ///< the object is already an array of the target
+  stream_facts streams = no_streams();  ///< of device memory, when the driver answers
+  std::string_view dtype_name;  ///< the producer's name of an element type that DLPack lacks
+  std::string_view note;        ///< what there is to say beyond the codes: a defect, a version
 };
 
 /// What is done with an array.
@@ -146,7 +146,7 @@ decision judge(const description& source, const requirements& wanted,
 inline bool is_shared_at_sight(const description& s, const requirements& r,
                                const capabilities& t) noexcept {
   if (!r.asks_nothing() || !s.is_ordinary() || !s.state.empty()) return false;
-  if (s.view.device().type != kDLCPU || s.driver_fails) return false;
+  if (s.view.device().type != kDLCPU || s.same_framework) return false;
   if (s.view.read_only() || t.immutable || s.view.ndim() > t.max_ndim) return false;
   const bool simple = s.layout.c_contiguous || (t.any_strides && s.layout.negative_axis < 0);
   // No element needs more than its size.

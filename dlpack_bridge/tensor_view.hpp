@@ -55,8 +55,8 @@ class tensor_view {
   }
 
   constexpr tensor_view with_strides(const extent* strides) const noexcept {
-    tensor_view view = *this;
-    view.strides_ = strides;
+    tensor_view view(data_, shape_, strides, ndim_, dtype_, device_, read_only_ != 0);
+    view.byte_offset_ = byte_offset_;
     return view;
   }
 

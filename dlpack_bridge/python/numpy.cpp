@@ -19,7 +19,7 @@ namespace {
   in.name_dtype(dtype_words(descr));
 }
 
-[[gnu::hot]] void describe_array(inbound& in, PyArrayObject* array) {
+void describe_array(inbound& in, PyArrayObject* array) {
   static_assert(sizeof(npy_intp) == sizeof(extent));
   PyArray_Descr* const descr = PyArray_DESCR(array);
   const int ndim = PyArray_NDIM(array);
@@ -45,7 +45,7 @@ namespace {
     describe_strides(in.desc);
 }
 
-[[gnu::hot]] bool describe_ndarray(inbound& in, const requirements&) {
+[[gnu::flatten, gnu::hot]] bool describe_ndarray(inbound& in, const requirements&) {
   describe_array(in, reinterpret_cast<PyArrayObject*>(in.object));
   return true;
 }

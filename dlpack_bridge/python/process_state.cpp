@@ -14,7 +14,7 @@ namespace {
 
 // The name is the version: change it with every change of process_state and of what it points to, as
 // array_object.
-constexpr const char* capsule_name = "dlpack_bridge.process_state.7";
+constexpr const char* capsule_name = "dlpack_bridge.process_state.8";
 
 process_state*& found = found_state;
 

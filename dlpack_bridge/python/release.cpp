@@ -143,8 +143,6 @@ void run_deleter(void* object) noexcept {
   });
 }
 
-[[gnu::hot]] void release_object(void* object) noexcept { release_anywhere(object, decref); }
-
 void release_buffer(void* object) noexcept {
   auto* buffer = static_cast<Py_buffer*>(object);
   PyBuffer_Release(buffer);
@@ -153,10 +151,7 @@ void release_buffer(void* object) noexcept {
 
 }  // namespace
 
-[[gnu::hot]] owner own_object(PyObject* object) noexcept {
-  Py_INCREF(object);
-  return owner(object, release_object);
-}
+[[gnu::hot]] void release_object(void* object) noexcept { release_anywhere(object, decref); }
 
 [[gnu::hot]] void release_here(void* object, owner::release_function release) noexcept {
   if (is_gone()) [[unlikely]]

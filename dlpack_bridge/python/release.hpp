@@ -12,8 +12,14 @@ namespace dlpack_bridge::python {
 // foreign locks, and at the end of the process: they never wait for the GIL. Without it the object
 // goes to a queue that the next GIL holder empties; once the interpreter goes away it is leaked.
 
+/// Lets go of a reference to a Python object.
+void release_object(void* object) noexcept;
+
 /// Keeps a Python object alive; makes one reference of its own.
-owner own_object(PyObject* object) noexcept;
+inline owner own_object(PyObject* object) noexcept {
+  Py_INCREF(object);
+  return owner(object, release_object);
+}
 
 /// Lets go of what an owner keeps. Needs the GIL, so that an object need not look for it.
 void drop_with_gil(owner& keep) noexcept;

@@ -141,6 +141,15 @@ PyObject* share_at_sight(inbound& in) {
   return in.target.wrap(out, nullptr);
 }
 
+// The rest of the road for an array that is described.
+[[gnu::flatten, gnu::noinline]] PyObject* look_closer(inbound& in, const requirements& wanted) {
+  const decision decided = judge(in, wanted);
+  if (decided.identity && decided.action != action::refuse) [[unlikely]] {
+    return give_itself(in, wanted, decided);
+  }
+  return conclude(in, wanted, decided);
+}
+
 // The whole road. Inlined where what is wanted is a constant as well: what nobody asks for costs nothing.
 [[gnu::always_inline]] inline PyObject* go(PyObject* x, const target_row& target,
                                            const requirements& wanted) {
@@ -159,11 +168,7 @@ PyObject* share_at_sight(inbound& in) {
     if (is_shared_at_sight(in.desc, wanted, target.holds) && !is_traced()) [[likely]] {
       return share_at_sight(in);
     }
-    const decision decided = judge(in, wanted);
-    if (decided.identity && decided.action != action::refuse) [[unlikely]] {
-      return give_itself(in, wanted, decided);
-    }
-    return conclude(in, wanted, decided);
+    return look_closer(in, wanted);
   } catch (...) {
     raise_current_exception();
     return nullptr;
