@@ -77,7 +77,7 @@ block::block(const tensor_view& view, owner&& kept, std::uint64_t flags, bool wi
 }
 
 DLManagedTensorVersioned* make_block(const tensor_view& view, owner&& keep, std::uint64_t flags,
-                                     bool with_strides = true, bool in_turn = false) {
+                                     bool with_strides, bool in_turn) {
   void* memory = std::malloc(block::bytes(view.ndim(), with_strides));
   if (memory == nullptr) throw std::bad_alloc();
   auto* made = new (memory) block(view, std::move(keep), flags, with_strides, in_turn);
@@ -123,8 +123,8 @@ managed_tensor managed_tensor::adopt(DLManagedTensor* raw) {
 }
 
 [[gnu::flatten, gnu::hot]] managed_tensor managed_tensor::wrap(const tensor_view& view, owner keep,
-                                                               std::uint64_t flags) {
-  return managed_tensor(make_block(view, std::move(keep), flags));
+                                                               std::uint64_t flags, bool in_turn) {
+  return managed_tensor(make_block(view, std::move(keep), flags, /*with_strides=*/true, in_turn));
 }
 
 [[gnu::flatten, gnu::hot]] DLManagedTensorVersioned* managed_tensor::wrap_strideless(

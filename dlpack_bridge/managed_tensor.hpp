@@ -41,9 +41,10 @@ class managed_tensor {
 
   /// Makes the hub's managed tensor around memory that `keep` keeps alive: one allocation with
   /// shape and strides inline, strides canonical, `byte_offset` 0 (handle devices keep theirs).
-  /// `flags` are DLPack's; READ_ONLY is added for a read-only view. After a throw `keep` has been
-  /// released.
-  static managed_tensor wrap(const tensor_view& view, owner keep, std::uint64_t flags = 0);
+  /// `flags` are DLPack's; READ_ONLY is added for a read-only view. `in_turn`: one thread at a time says
+  /// so, as with a GIL; what it makes is counted the cheaper way. After a throw `keep` has been released.
+  static managed_tensor wrap(const tensor_view& view, owner keep, std::uint64_t flags = 0,
+                             bool in_turn = false);
   /// The same for dense rows and a consumer that is quicker without strides, which DLPack before 1.2 lets
   /// a struct leave out: it is one of `strideless_dlpack_version`. Precondition: the view has none, and one
   /// thread at a time calls this, as with a GIL. The caller owns the result. `keep` is left alone by a throw.

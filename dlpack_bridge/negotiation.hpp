@@ -54,9 +54,10 @@ struct requirements {
   }
   /// True when an array of the target is the answer itself, whatever it holds.
   bool asks_nothing() const noexcept {
-    return keeps_form() && copy != copy_policy::always && !detach && !stream.known() &&
+    return copy != copy_policy::always && keeps_form() && !detach && !stream.known() &&
            !refused_stream && named_dtype == nullptr;
   }
+  friend bool operator==(const requirements&, const requirements&) noexcept = default;
 };
 
 /// Whether the last axis of packed elements fills whole bytes, as `bits` needs it.

@@ -247,8 +247,9 @@ const source_row array_source{.protocol = "array",
 
 [[gnu::hot]] managed_tensor share_array(PyObject* array) {
   array_object* self = as_array(array);
-  return managed_tensor::wrap(self->view(), self->in_transit ? shared_owner::second_of(self->keep)
-                                                             : share_keep(self->keep, array));
+  owner keep =
+      self->in_transit ? shared_owner::second_of(self->keep) : share_keep(self->keep, array);
+  return managed_tensor::wrap(self->view(), std::move(keep), 0, /*in_turn=*/true);
 }
 
 bool renew_order(array_object* self, stream_handle consumer) {

@@ -24,7 +24,8 @@ PyObject* in_capsule(managed_tensor&& t, bool versioned) {
 
 template <bool versioned>
 PyObject* wrap_in_capsule(handed_over& out, PyObject*) {
-  return in_capsule(managed_tensor::wrap(out.view, std::move(out.keep), out.flags), versioned);
+  return in_capsule(
+      managed_tensor::wrap(out.view, std::move(out.keep), out.flags, /*in_turn=*/true), versioned);
 }
 
 // ---- __dlpack__ ------------------------------------------------------------------------------

@@ -47,7 +47,8 @@ PyObject* wrap_by_object(handed_over& out, PyObject*) {
 template <framework Id, ref (*make_capsule)(managed_tensor&&) noexcept,
           PyObject* (*call)(PyObject* function, PyObject* capsule) = PyObject_CallOneArg>
 PyObject* wrap_by_capsule(handed_over& out, PyObject*) {
-  const ref capsule = make_capsule(managed_tensor::wrap(out.view, std::move(out.keep), out.flags));
+  const ref capsule = make_capsule(
+      managed_tensor::wrap(out.view, std::move(out.keep), out.flags, /*in_turn=*/true));
   return capsule ? call(from_dlpack<Id>, capsule.get()) : nullptr;
 }
 

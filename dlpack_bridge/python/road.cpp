@@ -142,7 +142,7 @@ PyObject* share_at_sight(inbound& in) {
 }
 
 // The rest of the road for an array that is described.
-[[gnu::flatten, gnu::noinline]] PyObject* look_closer(inbound& in, const requirements& wanted) {
+PyObject* decide_and_conclude(inbound& in, const requirements& wanted) {
   const decision decided = judge(in, wanted);
   if (decided.identity && decided.action != action::refuse) [[unlikely]] {
     return give_itself(in, wanted, decided);
@@ -150,9 +150,14 @@ PyObject* share_at_sight(inbound& in) {
   return conclude(in, wanted, decided);
 }
 
-// The whole road. Inlined where what is wanted is a constant as well: what nobody asks for costs nothing.
-[[gnu::always_inline]] inline PyObject* go(PyObject* x, const target_row& target,
-                                           const requirements& wanted) {
+// The same apart from the road, for whoever seldom needs it.
+[[gnu::flatten, gnu::noinline]] PyObject* look_closer(inbound& in, const requirements& wanted) {
+  return decide_and_conclude(in, wanted);
+}
+
+// The whole road. For who asks nothing it is compiled by itself: what nobody asks for costs nothing there.
+template <bool asks_nothing>
+PyObject* go(PyObject* x, const target_row& target, const requirements& wanted) {
   release_late_ones();
   try {
     const type_entry* entry = array_entry_of(x);
@@ -165,6 +170,7 @@ PyObject* share_at_sight(inbound& in) {
     in.entry = entry;
     if (!describe(in, wanted)) [[unlikely]]
       return nullptr;
+    if constexpr (!asks_nothing) return decide_and_conclude(in, wanted);
     if (is_shared_at_sight(in.desc, wanted, target.holds) && !is_traced()) [[likely]] {
       return share_at_sight(in);
     }
@@ -257,12 +263,12 @@ PyObject* conclude(inbound& in, const requirements& wanted, const decision& deci
 // other, in few lines of the cache of instructions and few pages.
 [[gnu::flatten, gnu::hot]] PyObject* convert(PyObject* x, const target_row& target) {
   static constexpr requirements nothing;
-  return go(x, target, nothing);
+  return go<true>(x, target, nothing);
 }
 
 [[gnu::flatten]] PyObject* convert(PyObject* x, const target_row& target,
                                    const requirements& wanted) {
-  return go(x, target, wanted);
+  return go<false>(x, target, wanted);
 }
 
 void raise_decision(const inbound& in, const requirements& wanted, const decision& decided) {

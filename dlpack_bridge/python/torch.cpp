@@ -247,7 +247,7 @@ bool prepare_torch(target_row& row) {
 DLManagedTensorVersioned* make_struct(handed_over& out) {
   const bool dense = out.view.strides() == nullptr;
   if (dense) return managed_tensor::wrap_strideless(out.view, std::move(out.keep), out.flags);
-  return managed_tensor::wrap(out.view, std::move(out.keep), out.flags).release();
+  return managed_tensor::wrap(out.view, std::move(out.keep), out.flags, /*in_turn=*/true).release();
 }
 
 [[gnu::hot]] PyObject* wrap_as_tensor(handed_over& out, PyObject*) {

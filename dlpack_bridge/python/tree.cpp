@@ -129,7 +129,7 @@ class tree_walk {
       // A capsule is used up: before the first one is, all else is known to go through.
       const bool uses_up = PyCapsule_CheckExact(x) && !only_judges_ && at.above != nullptr;
       if (uses_up && !judged_ && !judge_tree()) return {};
-      ref made = only_judges_ ? judge_leaf(x) : ref::steal(convert(x, row_, wanted_));
+      ref made = only_judges_ ? judge_leaf(x) : convert_leaf(x);
       if (made) return made;
       if (!clear_not_an_array()) {  // whose interface may be None
         name_place(at);
@@ -145,6 +145,10 @@ class tree_walk {
     tree_walk judge(root_, kind_, row_, wanted_, keeps_leaves_);
     judge.only_judges_ = judged_ = true;
     return static_cast<bool>(judge.convert_tree());
+  }
+
+  ref convert_leaf(PyObject* x) noexcept {
+    return ref::steal(asks_nothing_ ? convert(x, row_) : convert(x, row_, wanted_));
   }
 
   // The leaf itself when it would be converted.
@@ -281,6 +285,7 @@ class tree_walk {
   place::step kind_;
   const target_row& row_;
   const requirements& wanted_;
+  const bool asks_nothing_ = wanted_ == requirements();
   bool keeps_leaves_;
   bool keeps_containers_;
   bool only_judges_ = false;
