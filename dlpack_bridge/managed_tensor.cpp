@@ -25,8 +25,8 @@ static_assert(offsetof(legacy_struct, managed.dl_tensor) ==
               offsetof(DLManagedTensorVersioned, dl_tensor));
 
 // What the hub allocates for a managed tensor: what keeps the memory alive, both structs of the protocol (a
-// consumer gets one of them), then shape and strides. Small, and what dropping it needs comes first, side by
-// side: who has a hundred thousand arrays waits for the caches.
+// consumer gets one of them), then shape and, where they are told, strides. Small, and what dropping it needs
+// comes first, side by side: who has a hundred thousand arrays waits for the caches.
 struct block {
   block(const tensor_view& view, owner&& kept, std::uint64_t flags, bool with_strides = true,
         bool in_turn = false) noexcept;
@@ -60,7 +60,7 @@ extern "C" void delete_legacy(DLManagedTensor* self) {
   destroy(static_cast<block*>(self->manager_ctx));
 }
 
-// `this` is at the beginning of at least block::bytes(ndim).
+// `this` is at the beginning of at least block::bytes(ndim, with_strides).
 block::block(const tensor_view& view, owner&& kept, std::uint64_t flags, bool with_strides,
              bool in_turn) noexcept
     : keep(std::move(kept)), token(in_turn) {

@@ -157,8 +157,8 @@ inline bool is_shared_at_sight(const description& s, const requirements& r,
          t.dtypes.contains(id_of(s.view.dtype()));
 }
 
-/// Decides share, copy or refuse with every reason. Pure: no Python, no driver call, no allocation.
-/// The only place in the project that judges.
+/// Decides share, copy or refuse with every reason. Pure: no Python, no driver call, no allocation. This,
+/// with its look at sight, is the only place in the project that judges.
 inline decision negotiate(const description& source, const requirements& wanted,
                           const capabilities& target) noexcept {
   if (!is_shared_at_sight(source, wanted, target)) return detail::judge(source, wanted, target);

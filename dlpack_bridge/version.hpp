@@ -22,7 +22,8 @@ static_assert(DLPACK_MAJOR_VERSION == 1 && DLPACK_MINOR_VERSION >= 3,
 
 namespace dlpack_bridge {
 
-/// The DLPack version of everything the hub exports, and the one it asks others for.
+/// The DLPack version of what the hub exports, but for structs without strides, and the one it asks others
+/// for.
 inline constexpr DLPackVersion exported_dlpack_version{1, 3};
 
 /// The last one in which a struct may leave the strides of dense rows out.

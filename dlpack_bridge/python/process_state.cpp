@@ -2,6 +2,10 @@
 
 #include <memory>
 
+#ifdef __unix__
+#include <pthread.h>
+#endif
+
 #include <dlpack_bridge/python/errors.hpp>
 #include <dlpack_bridge/python/process_end.hpp>
 #include <dlpack_bridge/python/release.hpp>
@@ -52,6 +56,13 @@ bool initialize_process_state() noexcept {
     share_cuda_backend();
     return true;
   }
+#ifdef __unix__
+  // A thread that was about to ask for a pending call is not in the child, and its call never comes.
+  static const int asked = pthread_atfork(nullptr, nullptr, [] {
+    if (found != nullptr) found->drain_scheduled.store(false);
+  });
+  (void)asked;  // without memory for it a child empties its queue on the way into the hub
+#endif
   // Never freed: arrays may be released until the process is gone.
   auto made = std::make_unique<process_state>();
   const ref capsule = ref::steal(PyCapsule_New(made.get(), capsule_name, nullptr));

@@ -10,7 +10,8 @@
 namespace dlpack_bridge::python {
 namespace {
 
-// This thread's state when it has the GIL, else null; null as well when the interpreter is gone.
+// This thread's state when it has the GIL, else null; null as well when the interpreter is gone. Before
+// 3.12 CPython no longer tells threads apart once there was a subinterpreter.
 PyThreadState* state_with_gil() noexcept {
 #if PY_VERSION_HEX >= 0x030D0000
   return PyThreadState_GetUnchecked();
@@ -31,7 +32,8 @@ int drain_as_pending_call(void*) {
 
 [[gnu::cold]] void release_late(void* object, void (*release)(void*) noexcept) noexcept {
   auto* node = static_cast<late_release*>(std::malloc(sizeof(late_release)));
-  if (node == nullptr || state().finalizing.load(std::memory_order_acquire)) {
+  if (node == nullptr || state().finalizing.load(std::memory_order_acquire) ||
+      !Py_IsInitialized()) {
     std::free(node);
     state().counted.leaked.fetch_add(1, std::memory_order_relaxed);
     return;

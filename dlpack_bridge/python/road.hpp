@@ -115,7 +115,8 @@ struct exchange_report {
 /// neither does.
 stream_handle stream_of_use(const inbound& in, const requirements& wanted, device where) noexcept;
 
-/// FACTS and NEGOTIATION for an array that is described. The same for `convert` and `plan`.
+/// FACTS and NEGOTIATION for an array that is described. The same for `convert` and `plan`; what is shared
+/// at sight has no need of it.
 inline decision judge(inbound& in, const requirements& wanted) noexcept {
   if (involves_driver(in.desc, wanted)) [[unlikely]] {
     stream_handle& user = in.desc.streams.consumer.handle;
