@@ -7,9 +7,9 @@ namespace dlpack_bridge {
 
 /// What the hub counts in a process. All fields are independent; any thread may read them.
 struct counters {
-  std::atomic<std::int64_t> live{0};  ///< managed tensors of the hub not yet released
-  std::atomic<std::int64_t> made_in_turn{
-      0};  ///< those of them that `live` only loses: see count_copy
+  /// Managed tensors of the hub not yet released, less those that were made in turn: see `count_copy`.
+  std::atomic<std::int64_t> live{0};
+  std::atomic<std::int64_t> made_in_turn{0};  ///< all of these that were ever made
   std::atomic<std::int64_t> live_objects{0};  ///< the same of Python objects: changed with the GIL
   std::atomic<std::int64_t> pending_releases{0};  ///< dropped, waiting for a stream or a GIL holder
   std::atomic<std::int64_t> copies{0};

@@ -19,6 +19,9 @@ from typing import Any
 VERDICTS = ("behind", "allowed", "level", "short", "reached", "stated", "missing")
 
 
+ALLOWED = 1.1  # what is the same may still differ by this much between two measurements
+
+
 @dataclass(frozen=True)
 class Cost:
     """What one call takes: the least of all rounds, and their median. `rounds` are what was measured,
@@ -117,7 +120,7 @@ def reach_of(peer: Peer, costs: Mapping[str, Cost]) -> float | None:
     bound = peer.bound
     if peer.reach is None or not bound or not all(call in costs for call in bound.calls()):
         return peer.reach
-    return max(peer.reach, 1.1 * bound.least(costs) / max(costs[peer.call].least, 0.1))
+    return max(peer.reach, ALLOWED * bound.least(costs) / max(costs[peer.call].least, 0.1))
 
 
 def verdict_of_ratio(

@@ -8,7 +8,7 @@ from typing import Any
 
 from .names import Names, Unavailable
 from .options import Options
-from .results import Bound, Cost, Peer, Row, judge
+from .results import ALLOWED, Bound, Cost, Peer, Row, judge
 from .timing import (
     EMPTY,
     Timer,
@@ -22,7 +22,6 @@ from .timing import (
 
 SECONDS = 0.002
 THREADS = 8
-ALLOWED = 1.1  # what does not change may still differ by this much between two measurements
 
 SAMPLES = {"a": "np.ones((3, 4), np.float32)", "t": "torch.ones(3, 4)"}
 # The hub's call, and one of a framework that shows what is not the hub's: its results let go of the GIL
